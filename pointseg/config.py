@@ -1,0 +1,298 @@
+"""Every setting of an experiment with its only default; strict YAML in and out.
+
+A YAML file holds what differs from the defaults. A key nobody knows, a value of the wrong type and a value out of range are
+`InputError`s that name the key as `train.lr`. `dump_config` writes what `load_config` reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from pointseg.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the points come from and how training chunks are cut (PointNet++'s ScanNet protocol)."""
+
+    store: str = "data/store"  # folder with train.h5, val.h5, test.h5 as `pointseg preprocess` writes them
+    num_points: int = 8192  # points of a chunk, drawn with replacement
+    color: bool = False  # feed r, g, b in 0..1 as point features; the paper's system does not
+    block: float = 1.5  # side of a chunk's square base, metres; full height
+    context: float = 0.2  # margin around the block whose points are seen but not supervised, metres
+    slack: float = 0.01  # points this far outside the block are still supervised, metres
+    min_annotated: float = 0.7  # a draw is valid when this share of its points is annotated ...
+    min_occupied: float = 0.02  # ... and this share of the block's 31 x 31 x 62 cells is occupied
+    max_draws: int = 10  # then the last non-empty draw is taken
+    rotate: bool = True  # augmentation: rotation about z by a uniform angle
+    chunks_per_scene: int = 1  # draws per scan and epoch
+    workers: int = 2  # loader processes per training process; 0 loads in the training process
+
+    def __post_init__(self) -> None:
+        _positive(self, "num_points", "block", "max_draws", "chunks_per_scene")
+        _not_negative(self, "context", "slack", "workers")
+        _share(self, "min_annotated", "min_occupied")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleConfig:
+    """One ball query and the shared MLP over its neighbourhoods."""
+
+    radius: float  # metres
+    neighbours: int = 32
+    mlp: tuple[int, ...]  # output channels of each linear + BatchNorm + ReLU layer
+
+    def __post_init__(self) -> None:
+        _positive(self, "radius", "neighbours", "mlp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelConfig:
+    """One set-abstraction layer: `points` centres, one scale (SSG) or several (MSG)."""
+
+    points: int
+    scales: tuple[ScaleConfig, ...]
+
+    def __post_init__(self) -> None:
+        _positive(self, "points", "scales")
+
+
+def _ssg_levels() -> tuple[LevelConfig, ...]:
+    rows = (
+        (1024, 0.1, (32, 32, 64)),
+        (256, 0.2, (64, 64, 128)),
+        (64, 0.4, (128, 128, 256)),
+        (16, 0.8, (256, 256, 512)),
+    )
+    return tuple(LevelConfig(points=n, scales=(ScaleConfig(radius=r, mlp=mlp),)) for n, r, mlp in rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentGNNConfig:
+    """LatentGNN modules (Zhang et al. 2019), one after each set-abstraction layer."""
+
+    latent_dims: tuple[int, ...] = (80, 40, 20, 10)  # latent nodes d after each level
+    kernels: int = 1  # K low-rank kernels in the mixture, eq. (14)
+    channel_stride: int = 4  # channels are reduced by this factor inside the module
+    mode: Literal["asymmetric", "symmetric"] = "asymmetric"  # is Psi shared by both directions?
+
+    def __post_init__(self) -> None:
+        _positive(self, "latent_dims", "kernels", "channel_stride")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """PointNet++ encoder/decoder with an optional module of long-range context after each encoder level."""
+
+    context: Literal["none", "latent_gnn", "non_local"] = "latent_gnn"
+    latent_gnn: LatentGNNConfig = field(default_factory=LatentGNNConfig)
+    levels: tuple[LevelConfig, ...] = field(default_factory=_ssg_levels)
+    # Feature-propagation MLPs, coarse to fine; one per level.
+    fp_mlps: tuple[tuple[int, ...], ...] = ((256, 256), (256, 256), (256, 128), (128, 128, 128))
+    head: int = 128  # channels of the layer before the classifier
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        _positive(self, "levels", "fp_mlps", "head")
+        _share(self, "dropout")
+        if len(self.fp_mlps) != len(self.levels):
+            raise InputError(
+                f"fp_mlps must have one entry per level: {len(self.levels)} levels, got {len(self.fp_mlps)} entries"
+            )
+        latent = len(self.latent_gnn.latent_dims)
+        if self.context == "latent_gnn" and latent != len(self.levels):
+            raise InputError(
+                f"latent_gnn.latent_dims must have one entry per level: {len(self.levels)} levels, got {latent} entries"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Optimisation; the defaults are the paper's: Adam, staircase decay, 200 epochs of batch 64."""
+
+    epochs: int = 200
+    batch_size: int = 64  # chunks per step over all processes together
+    lr: float = 1e-3
+    lr_decay: float = 0.7  # factor every `decay_samples` chunks seen
+    lr_floor: float = 1e-5
+    decay_samples: int = 200_000
+    bn_momentum: float = 0.5  # PyTorch's convention; times `bn_decay` every `decay_samples`
+    bn_decay: float = 0.5
+    bn_floor: float = 0.01
+    weight_decay: float = 0.0
+    class_weights: bool = True  # 1 / log(1.2 + frequency) per class
+    unannotated: Literal["ignore", "class"] = "ignore"  # "class": PointNet++'s 21st output, trained like any other
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
+    seed: int = 0
+    log_every: int = 10  # steps between lines of metrics.jsonl
+    checkpoint_every: int = 1  # epochs between checkpoints; the last step always writes one
+    evaluate_every: int = 0  # epochs between evaluations on the evaluation split; 0: none while training
+    on_nonfinite: Literal["stop", "skip"] = "stop"  # a loss that is not finite names its scenes, then stops or skips
+
+    def __post_init__(self) -> None:
+        _positive(self, "epochs", "batch_size", "lr", "lr_decay", "decay_samples", "log_every", "checkpoint_every")
+        _not_negative(self, "lr_floor", "weight_decay", "seed", "evaluate_every")
+        _share(self, "bn_momentum", "bn_decay", "bn_floor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """Scoring of whole scenes."""
+
+    split: Literal["train", "val"] = "val"
+    # "every_vertex": each vertex gets a prediction. "pointnet2": PointNet++'s released script, drawn points only.
+    protocols: tuple[Literal["every_vertex", "pointnet2"], ...] = ("every_vertex", "pointnet2")
+    batch_size: int = 8  # chunks per forward pass
+    votes: int = 1  # passes over a scene, each with another permutation and rotation ("every_vertex" only)
+    slack: float = 0.001  # "pointnet2": points this far outside a column are still scored, metres
+    min_inside: float = 0.01  # "pointnet2": columns with a smaller share of inside points are dropped
+    pictures: int = 4  # scenes whose points and predictions are kept for the report
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(self, "protocols", "batch_size", "votes")
+        _not_negative(self, "slack", "pictures", "seed")
+        _share(self, "min_inside")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvalConfig = field(default_factory=EvalConfig)
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Reads a YAML file of differences from the defaults; then applies `overrides`, each `section.key=value`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"config: cannot read {path}: {error.strerror}") from None
+    return parse_config(text, overrides, source=str(path))
+
+
+def parse_config(text: str, overrides: Iterable[str] = (), *, source: str = "config") -> Config:
+    """`load_config` on a string; `source` is what errors call it."""
+    tree = _parse_yaml(text, source) or {}
+    if not isinstance(tree, dict):
+        raise InputError(f"{source}: expected a mapping of sections, got {type(tree).__name__}")
+    _check_keys(Config, tree, source, "")
+    for override in overrides:
+        _apply_override(tree, override)
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        # msgspec ends with "... - at `$.train.lr`"; an InputError raised by __post_init__ arrives wrapped the same way.
+        message, _, place = str(error).partition(" - at `$")
+        key = place.rstrip("`").lstrip(".")
+        raise InputError(f"{source}: {key + ': ' if key else ''}{message[:1].lower()}{message[1:]}") from None
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def dump_config(config: Config) -> str:
+    """The whole resolved configuration as YAML that `parse_config` reads back to an equal `Config`."""
+    return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, default_flow_style=None, width=110)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 does (YAML 1.1 wants 1.0e-3), and refuses repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    """Writes `section.key=value` into `tree`; the value is read as YAML."""
+    dotted, equals, value = override.partition("=")
+    if not equals:
+        raise InputError(f"--set: expected section.key=value, got {override!r}")
+    *parents, last = dotted.split(".")
+    nested: dict[str, Any] = {last: _parse_yaml(value, "--set")}
+    for name in reversed(parents):
+        nested = {name: nested}
+    _check_keys(Config, nested, "--set", "")
+    branch = tree
+    for name in parents:
+        branch = branch.setdefault(name, {})
+    branch[last] = nested_value(nested, dotted)
+
+
+def nested_value(tree: dict[str, Any], dotted: str) -> Any:
+    """`nested_value({"a": {"b": 1}}, "a.b") == 1`."""
+    value: Any = tree
+    for name in dotted.split("."):
+        value = value[name]
+    return value
+
+
+def _check_keys(kind: Any, value: Any, source: str, prefix: str) -> None:
+    """Raises on the first key of `value` that the dataclass `kind` does not have, with the nearest one it has."""
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_keys(typing.get_args(kind)[0], item, source, f"{prefix[:-1]}[{number}].")
+        return
+    if not (dataclasses.is_dataclass(kind) and isinstance(value, dict)):
+        return
+    types = typing.get_type_hints(kind)
+    for key, item in value.items():
+        if key not in types:
+            near = difflib.get_close_matches(str(key), types, n=1, cutoff=0.0)[0]
+            raise InputError(f"{source}: unknown key {prefix}{key}; the nearest known one is {prefix}{near}")
+        _check_keys(types[key], item, source, f"{prefix}{key}.")
+
+
+def _positive(config: Any, *names: str) -> None:
+    """Numbers must be > 0; tuples must not be empty and hold numbers > 0."""
+    for name in names:
+        value = getattr(config, name)
+        numbers = _numbers(value)
+        if value == () or any(number <= 0 for number in numbers):
+            raise InputError(f"{name} must be {'positive' if numbers else 'non-empty'}, got {value}")
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, tuple):
+        return [number for item in value for number in _numbers(item)]
+    return [value] if isinstance(value, (int, float)) else []
+
+
+def _not_negative(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < 0:
+            raise InputError(f"{name} must be 0 or more, got {getattr(config, name)}")
+
+
+def _share(config: Any, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(config, name) <= 1:
+            raise InputError(f"{name} must be between 0 and 1, got {getattr(config, name)}")
