@@ -1,6 +1,6 @@
 """Every setting of an experiment with its only default; strict YAML in and out.
 
-A YAML file holds what differs from the defaults. A key nobody knows, a value of the wrong type and a value out of range are
+A YAML file holds what differs from the defaults. An unknown key, a value of the wrong type and a value out of range are
 `InputError`s that name the key as `train.lr`. `dump_config` writes what `load_config` reads.
 """
 

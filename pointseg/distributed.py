@@ -1,0 +1,78 @@
+"""One process or many: what torchrun's environment says, and the few collectives the loops need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pointseg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Distributed:
+    """The place of this process among `world_size` processes that run the same program."""
+
+    rank: int
+    world_size: int
+    device: torch.device  # where this process computes
+
+    @property
+    def is_main(self) -> bool:
+        """Does this process write files and draw progress bars?"""
+        return self.rank == 0
+
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
+        """The sum of `tensor` over all processes, on the device it came from; exact for integers."""
+        if self.world_size == 1:
+            return tensor
+        summed = tensor.detach().to(self.device, copy=True)
+        dist.all_reduce(summed, op=dist.ReduceOp.SUM)
+        return summed.to(tensor.device)
+
+    def barrier(self) -> None:
+        if self.world_size > 1:
+            self.all_reduce_sum(torch.zeros(1))
+
+
+@contextmanager
+def distributed_context(device: str = "auto") -> Iterator[Distributed]:
+    """Joins the process group that torchrun describes (NCCL on GPUs, gloo on CPUs); without torchrun, one process.
+
+    Args:
+        device: "auto" takes CUDA where there is any, "cpu" or "cuda" insist.
+
+    Raises:
+        InputError: an unknown device, CUDA asked for where there is none, more local processes than GPUs.
+    """
+    rank, world_size, local_rank = (int(os.environ.get(name, d)) for name, d in _ENVIRONMENT)
+    chosen = _choose_device(device, local_rank)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if world_size == 1:
+        yield Distributed(rank=0, world_size=1, device=chosen)
+        return
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Distributed(rank=rank, world_size=world_size, device=chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+_ENVIRONMENT = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+
+
+def _choose_device(device: str, local_rank: int) -> torch.device:
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device must be auto, cpu or cuda, got {device!r}")
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or (device == "auto" and available == 0):
+        return torch.device("cpu")
+    if local_rank >= available:
+        raise InputError(f"device: process {local_rank} of this machine needs its own GPU, found {available} GPUs")
+    return torch.device("cuda", local_rank)

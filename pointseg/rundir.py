@@ -1,0 +1,184 @@
+"""A run directory explains itself: configuration, circumstances, metrics, checkpoints.
+
+config.yaml            the resolved configuration; `pointseg train --config` reads it
+meta.json              arguments, versions, commit, device, seeds, what the data were
+metrics.jsonl          one JSON object a line, in order of steps
+checkpoints/last.pt    weights, optimiser, step, configuration, class names
+tensorboard/           the same scalars for TensorBoard
+eval.json, scenes/     what `pointseg evaluate` writes; report.md, report.html: what `pointseg report` writes
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import pointseg
+from pointseg.config import Config, dump_config, load_config
+from pointseg.errors import InputError
+
+CHECKPOINT_FORMAT = 1
+
+
+class RunDirectory:
+    """Paths and files of one run; the constructor touches nothing on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.meta_file = path / "meta.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.checkpoint_file = path / "checkpoints" / "last.pt"
+        self.tensorboard = path / "tensorboard"
+        self.eval_file = path / "eval.json"
+        self.scenes = path / "scenes"
+
+    def create(self, config: Config, meta: dict[str, Any]) -> None:
+        """Starts a run.
+
+        Raises:
+            InputError: the folder holds a run already; nothing of it is touched.
+        """
+        if self.config_file.exists():
+            raise InputError(f"out: {self.path} already holds a run; give --resume to continue it or another --out")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.config_file, dump_config(config))
+        write_json(self.meta_file, meta)
+
+    def load_config(self, overrides: tuple[str, ...] = ()) -> Config:
+        if not self.config_file.is_file():
+            raise InputError(f"run: {self.path} is not a run directory (it has no config.yaml)")
+        return load_config(self.config_file, overrides)
+
+    def load_meta(self) -> dict[str, Any]:
+        return read_json(self.meta_file)
+
+    def update_meta(self, **entries: Any) -> None:
+        write_json(self.meta_file, self.load_meta() | entries)
+
+    # Metrics: appended line by line; a line cut off by a crash is the only one ever lost.
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        if not self.metrics_file.exists():
+            return
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+    def drop_metrics_after(self, step: int) -> None:
+        """Forgets what a stopped run logged after the checkpoint that it goes on from."""
+        kept = [line for line in self.read_metrics() if line["step"] <= step]
+        write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+
+    # Checkpoints
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        self.checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint_file.with_suffix(".partial")
+        torch.save({"format": CHECKPOINT_FORMAT, "pointseg": pointseg.__version__, **state}, partial)
+        os.replace(partial, self.checkpoint_file)
+
+    def load_checkpoint(self) -> dict[str, Any]:
+        return load_checkpoint(self.checkpoint_file)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What `RunDirectory.save_checkpoint` wrote, on the CPU. Never runs code from the file.
+
+    Raises:
+        InputError: no such file, not a checkpoint of pointseg, cut off, or of another format.
+    """
+    if not path.is_file():
+        raise InputError(f"checkpoint: {path} does not exist; has the run written one yet?")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        raise InputError(f"checkpoint: {path} cannot be read: {str(error).splitlines()[0]}") from None
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != CHECKPOINT_FORMAT:
+        raise InputError(f"checkpoint: {path} must have format {CHECKPOINT_FORMAT}, got {found}")
+    return state
+
+
+def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Copies a checkpoint's weights into `model`; every name and shape must agree.
+
+    Raises:
+        InputError: the checkpoint is of another architecture; the first difference is named.
+    """
+    expected = model.state_dict()
+    for name in [*expected, *weights]:
+        want, got = (tuple(s[name].shape) if name in s else "nothing" for s in (expected, weights))
+        if want != got:
+            raise InputError(
+                f"checkpoint: {path} is of another architecture than the configuration: "
+                f"{name} must be {want}, got {got}"
+            )
+    model.load_state_dict(weights)
+
+
+def describe_run(*, device: torch.device, world_size: int, **entries: Any) -> dict[str, Any]:
+    """The circumstances of a run, for meta.json."""
+    return {
+        "pointseg": pointseg.__version__,
+        "commit": _commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "arguments": sys.argv[1:],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(terse=True),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "world_size": world_size,
+        **entries,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source tree this package runs from, "+" when it has changes; None outside a repository."""
+    source = Path(__file__).parent
+    git = ["git", "-C", str(source)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if status.stdout.strip() else "")
+
+
+def write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"run: cannot read {path}: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"run: {path} is not valid JSON: {error}") from None
