@@ -1,0 +1,159 @@
+"""Cuts a whole scene into chunks of a fixed number of points and adds the answers up again.
+
+Two ways, one per evaluation protocol:
+
+- `drawn_chunks`: PointNet++'s released script. Columns on a fixed grid, one draw with replacement per column.
+- `covering_chunks`: every point is in at least one chunk in which its answer counts.
+
+Both work on plain coordinates, so that they serve scenes of a store and files of one's own alike. Randomness comes
+from the generator passed in. P = points of the scene, N = points of a chunk, K = outputs of the network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pointseg.config import DataConfig, EvalConfig
+
+EDGE = 0.001  # metres; how far outside a column a point still belongs to it, so that rounding leaves no gap between two
+
+
+@dataclass(frozen=True)
+class Column:
+    """The points of a square column of full height and of the margin around it."""
+
+    index: np.ndarray  # [n] int64 ascending, into the scene
+    inside: np.ndarray  # [n] bool: within the column itself, not the margin
+
+
+@dataclass(frozen=True)
+class TiledChunk:
+    """What the network sees at once."""
+
+    index: np.ndarray  # [N] int64 into the scene; repeats are possible
+    scored: np.ndarray  # [N] bool: the answer for this point counts
+
+
+def grid_columns(xyz: np.ndarray, block: float, context: float, slack: float) -> Iterator[Column]:
+    """PointNet++'s columns: a grid of `block` metres from the scene's minimum, x outer, y inner; no empty ones."""
+    low = xyz[:, :2].min(axis=0).astype(np.float64)
+    counts = _columns_per_axis(xyz, block)
+    starts_x, starts_y = (low[axis] + block * np.arange(counts[axis]) for axis in (0, 1))
+    return _cut_columns(xyz, starts_x, starts_y, block, context, slack)
+
+
+def even_columns(xyz: np.ndarray, block: float, context: float) -> Iterator[Column]:
+    """As many columns as `grid_columns`, spread evenly so that none hangs over the scene's edge.
+
+    A fixed grid leaves slivers at the far sides in which the network sees a strip of the room only. Here neighbouring
+    columns overlap instead; every point is inside one column or more.
+    """
+    low = xyz[:, :2].min(axis=0).astype(np.float64)
+    extent = xyz[:, :2].max(axis=0).astype(np.float64) - low
+    starts = []
+    for axis, count in enumerate(_columns_per_axis(xyz, block)):
+        room = max(extent[axis] - block, 0.0)  # how far the last column starts from the first
+        starts.append(low[axis] + np.linspace(0.0, room, count))
+    return _cut_columns(xyz, starts[0], starts[1], block, context, EDGE)
+
+
+def drawn_chunks(
+    xyz: np.ndarray, data: DataConfig, evaluation: EvalConfig, rng: np.random.Generator
+) -> Iterator[TiledChunk]:
+    """One chunk per grid column: `num_points` draws with replacement, of which those inside are scored.
+
+    A chunk of whose draws fewer than `min_inside` are inside is dropped, as in PointNet++'s script.
+    """
+    for column in grid_columns(xyz, data.block, data.context, evaluation.slack):
+        draw = rng.integers(len(column.index), size=data.num_points)
+        inside = column.inside[draw]
+        if np.count_nonzero(inside) >= evaluation.min_inside * data.num_points:
+            yield TiledChunk(column.index[draw], inside)
+
+
+def covering_chunks(xyz: np.ndarray, data: DataConfig, rng: np.random.Generator) -> Iterator[TiledChunk]:
+    """Chunks in which every point of the scene is scored at least once.
+
+    The points of each column and its margin are shuffled and dealt out to as few chunks as hold them; what is missing
+    to `num_points` is drawn from the rest of the column, so that all its chunks are equally dense. Points of the
+    margin are seen but not scored: the network was never supervised there.
+    """
+    for column in even_columns(xyz, data.block, data.context):
+        if not column.inside.any():
+            continue
+        order = rng.permutation(len(column.index))
+        for piece in np.array_split(order, math.ceil(len(order) / data.num_points)):
+            rest = np.setdiff1d(order, piece, assume_unique=True)
+            chosen = np.concatenate([piece, _fill(piece, rest, data.num_points - len(piece), rng)])
+            if column.inside[chosen].any():
+                yield TiledChunk(column.index[chosen], column.inside[chosen])
+
+
+def batches(chunks: Iterable[TiledChunk], size: int) -> Iterator[list[TiledChunk]]:
+    """Lists of `size` chunks; the last one holds what is left."""
+    batch: list[TiledChunk] = []
+    for chunk in chunks:
+        batch.append(chunk)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class Votes:
+    """Sums of the network's probabilities for every point of a scene: 4 * (K + 1) bytes a point."""
+
+    def __init__(self, points: int, outputs: int) -> None:
+        self.sums = np.zeros((points, outputs), np.float32)  # [P, K]
+        self.counts = np.zeros(points, np.int32)  # [P]
+
+    def add(self, chunk: TiledChunk, probability: np.ndarray) -> None:
+        """Adds probability [N, K] at the scored points of the chunk; a point that is in it twice votes twice."""
+        index = chunk.index[chunk.scored]
+        np.add.at(self.sums, index, probability[chunk.scored])
+        np.add.at(self.counts, index, 1)
+
+    def label(self) -> np.ndarray:
+        """The output with the largest sum, [P] int64; ties go to the lowest, and so do points without a vote (0)."""
+        return self.sums.argmax(axis=1)
+
+    def probability(self) -> np.ndarray:
+        """The mean probability of `label()`, [P] float32; 0 for points without a vote."""
+        return self.sums.max(axis=1) / np.maximum(self.counts, 1).astype(np.float32)
+
+
+def _columns_per_axis(xyz: np.ndarray, block: float) -> tuple[int, int]:
+    extent = xyz[:, :2].max(axis=0).astype(np.float64) - xyz[:, :2].min(axis=0)
+    nx, ny = (max(1, math.ceil(side / block)) for side in extent)
+    return nx, ny
+
+
+def _cut_columns(
+    xyz: np.ndarray, starts_x: np.ndarray, starts_y: np.ndarray, block: float, context: float, slack: float
+) -> Iterator[Column]:
+    """Columns [start, start + block] in x and y; points sorted by x once, so that a column looks at its strip only."""
+    by_x = np.argsort(xyz[:, 0], kind="stable")
+    sorted_x = xyz[by_x, 0].astype(np.float64)
+    for x in starts_x:
+        strip = by_x[np.searchsorted(sorted_x, x - context) : np.searchsorted(sorted_x, x + block + context, "right")]
+        strip = np.sort(strip)
+        strip_xy = xyz[strip, :2].astype(np.float64)
+        in_x = (strip_xy[:, 0] >= x - slack) & (strip_xy[:, 0] <= x + block + slack)
+        for y in starts_y:
+            near = (strip_xy[:, 1] >= y - context) & (strip_xy[:, 1] <= y + block + context)
+            if near.any():
+                in_y = (strip_xy[near, 1] >= y - slack) & (strip_xy[near, 1] <= y + block + slack)
+                yield Column(strip[near], in_x[near] & in_y)
+
+
+def _fill(piece: np.ndarray, rest: np.ndarray, missing: int, rng: np.random.Generator) -> np.ndarray:
+    """`missing` more members: from `rest` without replacement as far as it goes, then repeats of either."""
+    if missing <= len(rest):
+        return rng.choice(rest, missing, replace=False)
+    everything = np.concatenate([piece, rest])
+    return np.concatenate([rest, rng.choice(everything, missing - len(rest))])

@@ -1,0 +1,119 @@
+"""Counts, voxels and scores against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pointseg.metrics import (
+    VOXEL_4_84CM,
+    confusion_counts,
+    constant_answer_counts,
+    scores,
+    voxel_representatives,
+)
+
+
+def test_counts_put_truth_in_rows_and_everything_unknown_in_the_last_column():
+    target = np.array([0, 0, 1, 2, 255, 1], np.uint8)
+    prediction = np.array([0, 1, 1, 3, 0, 255], np.uint8)
+    counts = confusion_counts(prediction, target, 3)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]]
+
+
+def test_counts_of_nothing_are_zero():
+    assert confusion_counts(np.array([], np.int64), np.array([], np.uint8), 2).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_counts_refuse_arrays_of_different_length():
+    with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
+        confusion_counts(np.zeros(2, int), np.zeros(3, int), 4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=60), st.integers(0, 60))
+def test_counts_add_up_over_any_cut(pairs: list[tuple[int, int]], cut: int):
+    prediction, target = (np.array([pair[i] for pair in pairs], np.int64) for i in (0, 1))
+    whole = confusion_counts(prediction, target, 4)
+    parts = confusion_counts(prediction[:cut], target[:cut], 4) + confusion_counts(prediction[cut:], target[cut:], 4)
+    assert np.array_equal(whole, parts)
+    for truth in range(4):
+        for answer in range(4):
+            assert whole[truth, answer] == pairs.count((answer, truth))
+        assert whole[truth, 4] == pairs.count((4, truth)) + pairs.count((5, truth))
+
+
+def test_scores_by_hand():
+    # Class 0: 8 of 10 right, 2 taken for class 1. Class 1: 3 of 5 right, 1 for class 0, 1 outside. Class 2 is absent.
+    counts = np.array([[8, 2, 0, 0], [1, 3, 0, 1], [0, 0, 0, 0]])
+    got = scores(counts, calibration=[0.5, 0.25, 0.25])
+    assert got.total == 15
+    assert got.accuracy == pytest.approx(11 / 15)
+    assert got.recall == (pytest.approx(0.8), pytest.approx(0.6), None)
+    assert got.iou == (pytest.approx(8 / 11), pytest.approx(3 / 7), None)
+    assert got.class_accuracy == pytest.approx(0.7)
+    assert got.mean_iou == pytest.approx((8 / 11 + 3 / 7) / 2)
+    assert got.calibrated_accuracy == pytest.approx((0.5 * 0.8 + 0.25 * 0.6) / 0.75)
+    assert got.present == (True, True, False)
+
+
+def test_a_class_that_is_predicted_but_absent_stays_absent():
+    got = scores(np.array([[3, 1, 0], [0, 0, 0]]))
+    assert got.iou == (pytest.approx(3 / 4), None)
+    assert got.mean_iou == pytest.approx(3 / 4)
+
+
+def test_nothing_annotated_gives_none_and_never_nan():
+    got = scores(np.zeros((3, 4), np.int64), calibration=[1, 1, 1])
+    assert (got.total, got.accuracy, got.class_accuracy, got.mean_iou, got.calibrated_accuracy) == (0, *[None] * 4)
+    assert got.recall == got.iou == (None, None, None)
+
+
+def test_scores_refuse_square_counts():
+    with pytest.raises(ValueError, match=r"\[C, C \+ 1\], got \[3, 3\]"):
+        scores(np.zeros((3, 3), np.int64))
+
+
+def test_constant_answer_keeps_the_truth():
+    counts = np.array([[8, 2, 0], [1, 3, 1]])
+    assert constant_answer_counts(counts, 0).tolist() == [[10, 0, 0], [5, 0, 0]]
+
+
+def _voxels_by_dictionary(xyz: np.ndarray, size: float) -> list[int]:
+    low = xyz.astype(np.float64).min(axis=0)
+    first: dict[tuple[int, int, int], int] = {}
+    for index, point in enumerate(xyz.astype(np.float64)):
+        x, y, z = (math.floor(value) for value in (point - low) / size)
+        first.setdefault((x, y, z), index)
+    return sorted(first.values())
+
+
+@pytest.mark.parametrize("size", [0.02, VOXEL_4_84CM, 0.5])
+def test_voxels_agree_with_a_dictionary(size: float):
+    xyz = np.random.default_rng(0).uniform(-2, 3, (3000, 3)).astype(np.float32)
+    assert voxel_representatives(xyz, size).tolist() == _voxels_by_dictionary(xyz, size)
+
+
+def test_the_first_point_in_point_order_stands_for_its_voxel():
+    xyz = np.array([[0.9, 0, 0], [0.1, 0, 0], [1.5, 0, 0], [0, 0, 0]], np.float32)
+    assert voxel_representatives(xyz, 1.0).tolist() == [0, 2]
+
+
+def test_voxels_do_not_collide_where_the_old_key_does():
+    # With indices 0..n per axis, x + y*nx gives (2, 0) and (0, 1) the same key when nx = 2.
+    xyz = np.array([[0, 0, 0], [2, 0, 0], [0, 1, 0], [2, 1, 0]], np.float32)
+    assert voxel_representatives(xyz, 1.0).tolist() == [0, 1, 2, 3]
+
+
+def test_voxels_of_a_scene_too_large_for_one_integer_key():
+    # Two points 10^8 m apart in each axis and a third beside the first.
+    xyz = np.array([[0, 0, 0], [1e8, 1e8, 1e8], [0.001, 0, 0]], np.float64)
+    assert voxel_representatives(xyz, 0.02).tolist() == [0, 1]
+
+
+def test_voxels_of_no_points():
+    assert voxel_representatives(np.zeros((0, 3), np.float32), 0.02).shape == (0,)
