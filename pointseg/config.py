@@ -205,7 +205,23 @@ def parse_config(text: str, overrides: Iterable[str] = (), *, source: str = "con
 
 def dump_config(config: Config) -> str:
     """The whole resolved configuration as YAML that `parse_config` reads back to an equal `Config`."""
-    return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, default_flow_style=None, width=110)
+    return yaml.safe_dump(_plain(config), sort_keys=False, default_flow_style=None, width=110)
+
+
+def changed_keys(one: Config, other: Config) -> list[str]:
+    """The dotted names of the settings in which two configurations differ."""
+    return _changed(_plain(one), _plain(other), "")
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    """Dictionaries and lists all the way down, every setting present."""
+    return msgspec.to_builtins(dataclasses.asdict(config))
+
+
+def _changed(one: Any, other: Any, prefix: str) -> list[str]:
+    if isinstance(one, dict):
+        return [key for name in one for key in _changed(one[name], other[name], f"{prefix}.{name}" if prefix else name)]
+    return [] if one == other else [prefix]
 
 
 class _Loader(yaml.SafeLoader):
@@ -237,22 +253,17 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     if not equals:
         raise InputError(f"--set: expected section.key=value, got {override!r}")
     *parents, last = dotted.split(".")
-    nested: dict[str, Any] = {last: _parse_yaml(value, "--set")}
+    parsed = _parse_yaml(value, "--set")
+    nested: dict[str, Any] = {last: parsed}
     for name in reversed(parents):
         nested = {name: nested}
     _check_keys(Config, nested, "--set", "")
     branch = tree
     for name in parents:
         branch = branch.setdefault(name, {})
-    branch[last] = nested_value(nested, dotted)
-
-
-def nested_value(tree: dict[str, Any], dotted: str) -> Any:
-    """`nested_value({"a": {"b": 1}}, "a.b") == 1`."""
-    value: Any = tree
-    for name in dotted.split("."):
-        value = value[name]
-    return value
+        if not isinstance(branch, dict):
+            raise InputError(f"--set {dotted}: {name} is not a section in the file, but {branch!r}")
+    branch[last] = parsed
 
 
 def _check_keys(kind: Any, value: Any, source: str, prefix: str) -> None:

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 import pointseg
+from pointseg.atomic import replacing
 from pointseg.config import Config, dump_config, load_config
 from pointseg.errors import InputError
 
@@ -45,14 +46,14 @@ class RunDirectory:
         self.eval_file = path / "eval.json"
         self.scenes = path / "scenes"
 
-    def create(self, config: Config, meta: dict[str, Any]) -> None:
-        """Starts a run.
-
-        Raises:
-            InputError: the folder holds a run already; nothing of it is touched.
-        """
+    def check_free(self) -> None:
+        """Raises InputError when the folder holds a run."""
         if self.config_file.exists():
-            raise InputError(f"out: {self.path} already holds a run; give --resume to continue it or another --out")
+            raise InputError(f"out: {self.path} already holds a run; give --resume to continue it, or another --out")
+
+    def create(self, config: Config, meta: dict[str, Any]) -> None:
+        """Starts a run in a folder that is free."""
+        self.check_free()
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config_file, dump_config(config))
         write_json(self.meta_file, meta)
@@ -92,9 +93,8 @@ class RunDirectory:
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         self.checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint_file.with_suffix(".partial")
-        torch.save({"format": CHECKPOINT_FORMAT, "pointseg": pointseg.__version__, **state}, partial)
-        os.replace(partial, self.checkpoint_file)
+        with replacing(self.checkpoint_file) as partial:
+            torch.save({"format": CHECKPOINT_FORMAT, "pointseg": pointseg.__version__, **state}, partial)
 
     def load_checkpoint(self) -> dict[str, Any]:
         return load_checkpoint(self.checkpoint_file)
@@ -166,9 +166,8 @@ def _commit() -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

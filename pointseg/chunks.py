@@ -1,0 +1,76 @@
+"""Training crops of a scene: PointNet++'s ScanNet protocol (Qi et al. 2017, released training script).
+
+P points of the scene, Q points of a column, N = `DataConfig.num_points`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pointseg.config import DataConfig
+from pointseg.store import SceneStore
+
+# The cells whose occupation makes a draw valid: columns of a block are cut 31 x 31 x 62.
+OCCUPANCY_GRID = np.array([31, 31, 62])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """N points of one scene, drawn with replacement."""
+
+    xyz: np.ndarray  # [N, 3] float32, metres, in the scene's coordinates
+    rgb: np.ndarray  # [N, 3] uint8
+    label: np.ndarray  # [N] uint8, train ids or IGNORE
+    inside: np.ndarray  # [N] bool, in the block itself: to be supervised; the rest is context
+    index: np.ndarray  # [N] int64 into the scene
+
+
+def sample_chunk(store: SceneStore, scene: int, rng: np.random.Generator, config: DataConfig, ignore: int) -> Chunk:
+    """Cuts a full-height block around a random vertex and draws its points.
+
+    A block is `config.block` metres square with `config.context` metres around it. It is valid when enough of its
+    points are annotated and enough of its cells are occupied; after `config.max_draws` blocks the last one is taken.
+    A block always holds the vertex it is centred on, so none is empty.
+
+    Args:
+        store: the scenes; scene: which one; rng: the only source of chance.
+        ignore: the label of points without annotation.
+    """
+    points = store[scene]
+    low, high = points.xyz.min(axis=0), points.xyz.max(axis=0)
+    for _ in range(config.max_draws):
+        center = points.xyz[rng.integers(len(points.xyz))].astype(np.float64)
+        block_low = np.array([*(center[:2] - config.block / 2), low[2]])
+        block_high = np.array([*(center[:2] + config.block / 2), high[2]])
+        column = store.box(scene, block_low[:2] - config.context, block_high[:2] + config.context)  # [Q]
+        xyz, label = points.xyz[column], points.label[column]
+        inside = np.all((xyz >= block_low - config.slack) & (xyz <= block_high + config.slack), axis=1)  # [Q]
+        annotated = np.mean(label != ignore)
+        occupied = _occupied_share(xyz[inside], block_low, block_high)
+        if annotated >= config.min_annotated and occupied >= config.min_occupied:
+            break
+    drawn = rng.integers(len(column), size=config.num_points)
+    return Chunk(
+        xyz=xyz[drawn],
+        rgb=points.rgb[column[drawn]],
+        label=label[drawn],
+        inside=inside[drawn],
+        index=column[drawn],
+    )
+
+
+def _occupied_share(xyz: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Share of the block's cells that hold a point; `xyz` [Q, 3] lies in [low, high] or a little outside."""
+    extent = np.maximum(high - low, 1e-6)  # a flat scene has no height
+    cells = np.floor((xyz - low) / extent * OCCUPANCY_GRID).astype(np.int64)
+    cells = np.clip(cells, 0, OCCUPANCY_GRID - 1)
+    return np.unique(np.ravel_multi_index(tuple(cells.T), tuple(OCCUPANCY_GRID))).size / OCCUPANCY_GRID.prod()
+
+
+def rotate_z(xyz: np.ndarray, angle: float) -> np.ndarray:
+    """`xyz` [N, 3] turned by `angle` radians about the z axis; float32."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    return (xyz.astype(np.float64) @ turn.T).astype(np.float32)

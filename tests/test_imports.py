@@ -1,0 +1,107 @@
+"""Imports point one way: which module of the project may use which (the tree in README.md shows the same)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EVERYONE = {"pointseg", "pointseg.errors"}  # the version; the exception
+DATA = {"pointseg.store", "pointseg.config", "pointseg.atomic"}
+LABELS = {"pointseg.scannet.labels"}
+CHUNKS = DATA | LABELS | {"pointseg.chunks", "pointseg.tiling", "pointseg.dataset"}
+LEARNING = {"pointseg.models", "pointseg.losses", "pointseg.metrics", "pointseg.distributed", "pointseg.rundir"}
+
+# Module or package (the longest name that fits counts) -> what it may import of this project.
+ALLOWED = {
+    "pointnet2_ops": {"pointnet2_ops"},
+    "pointseg": set(),
+    "pointseg.errors": set(),
+    "pointseg.atomic": set(),
+    "pointseg.config": set(),
+    "pointseg.distributed": set(),
+    "pointseg.store": {"pointseg.atomic"},
+    "pointseg.scannet": {"pointseg.scannet", "pointseg.store", "pointseg.atomic"},
+    "pointseg.scannet.labels": set(),
+    "pointseg.scannet.ply": {"pointseg.atomic"},
+    "pointseg.chunks": DATA,
+    "pointseg.tiling": DATA,
+    "pointseg.dataset": DATA | {"pointseg.chunks"},
+    "pointseg.models": {"pointnet2_ops", "pointseg.models", "pointseg.config"},
+    "pointseg.losses": set(),
+    "pointseg.metrics": LABELS,
+    "pointseg.rundir": {"pointseg.config", "pointseg.atomic"},
+    "pointseg.render": LABELS,
+    "pointseg.formats": {"pointseg.scannet.ply"},
+    "pointseg.inference": CHUNKS | LEARNING,
+    "pointseg.evaluate": {"pointseg.inference"} | CHUNKS | LEARNING,
+    "pointseg.predict": CHUNKS | LEARNING | {"pointseg.inference", "pointseg.formats", "pointseg.scannet.ply"},
+    "pointseg.train": CHUNKS | LEARNING | {"pointseg.inference", "pointseg.evaluate"},
+    # Reads the files of a run directory only: no networks, no stores.
+    "pointseg.report": LABELS | {"pointseg.render", "pointseg.atomic"},
+    "pointseg.demo": {"pointseg"},
+    "pointseg.doctor": {"pointnet2_ops"},
+    "pointseg.cli": {"pointseg"},
+    "pointseg.__main__": {"pointseg.cli"},
+}
+PROJECT = ("pointseg", "pointnet2_ops")
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for base in (ROOT / "pointseg", ROOT / "cuda_ops" / "pointnet2_ops"):
+        for path in sorted(base.rglob("*.py")):
+            parts = path.relative_to(base.parent).with_suffix("").parts
+            found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return found
+
+
+def project_imports(path: Path) -> set[str]:
+    """Names of this project's modules that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            # `from pointseg.models import layers` may import a module: both readings are checked.
+            names.add(node.module)
+            names |= {f"{node.module}.{a.name}" for a in node.names if is_module(f"{node.module}.{a.name}")}
+    return {name for name in names if name.split(".")[0] in PROJECT}
+
+
+def is_module(name: str) -> bool:
+    return name in {module for module, _ in modules()}
+
+
+def covers(allowed: set[str], name: str) -> bool:
+    """Is `name` one of `allowed` or inside one? The bare package `pointseg` allows itself only (but for the top)."""
+    return any(name == a or name.startswith(a + ".") for a in allowed)
+
+
+def rule_for(module: str) -> str:
+    fitting = [name for name in ALLOWED if module == name or module.startswith(name + ".")]
+    return max(fitting, key=len)
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=[name for name, _ in modules()])
+def test_imports_follow_the_arrows(module: str, path: Path) -> None:
+    allowed = ALLOWED[rule_for(module)]
+    forbidden = {n for n in project_imports(path) if n not in EVERYONE and n != module and not covers(allowed, n)}
+    assert not forbidden, f"{module} must not import {sorted(forbidden)}; it may import {sorted(allowed)}"
+
+
+def test_every_module_of_pointseg_has_a_rule_of_its_own() -> None:
+    top = {".".join(module.split(".")[:2]) for module, _ in modules()}
+    assert top <= set(ALLOWED) | {"pointnet2_ops"} | {m for m in top if m.startswith("pointnet2_ops.")}, top - set(
+        ALLOWED
+    )
+
+
+def test_the_check_can_fail(tmp_path: Path) -> None:
+    file = tmp_path / "offender.py"
+    file.write_text("def f():\n    from pointseg.train import train\n    from pointseg import models\n")
+    assert project_imports(file) == {"pointseg", "pointseg.train", "pointseg.models"}
+    assert not covers(ALLOWED["pointseg.store"], "pointseg.train")
