@@ -1,0 +1,205 @@
+"""PointNet++ for semantic segmentation, single- and multi-scale, with context modules between its levels.
+
+Source: Qi, Yi, Su, Guibas, "PointNet++", NeurIPS 2017, and its released ScanNet network. The network here is the same
+function computed with less work (the tests compare it with a plain implementation):
+
+- the centres of level 2 and up are the first ones of level 1: level 1's centres are in farthest-point order, and
+  farthest-point sampling of such a list that starts at its first point returns its prefix;
+- the first linear layer of a level acts before grouping: W [x_j - c_i; f_j] = W_x (x_j - c_i) + W_f f_j, so W_f f is
+  computed once a point and not once an edge. The offset is subtracted first: W_x x_j - W_x c_i would lose its bits;
+- the first linear layer of the decoder acts before interpolation: W [interp(g); s] = interp(W_g g) + W_s s.
+
+B batch, N points, M centres, K neighbours, F input features, C channels. Features are channels-last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pointnet2_ops.pointnet2_utils import (
+    ball_query,
+    furthest_point_sample,
+    gather_operation,
+    grouping_operation,
+    three_interpolate,
+    three_nn,
+)
+from torch import Tensor, nn
+
+from pointseg.config import LevelConfig, ScaleConfig
+from pointseg.models.layers import Dropout, Layer, mlp
+
+_TINY_DISTANCE2 = 1e-10  # squared metres; a point that is its own centre gets all the weight
+
+
+class Geometry(NamedTuple):
+    """What a forward pass takes from xyz alone, so that it can be computed ahead. Level 0 is the input cloud."""
+
+    samples: Tensor  # [B, M1] int32: level 1's centres in the input cloud; level l's are the first M_l of them
+    neighbours: tuple[tuple[Tensor, ...], ...]  # [level - 1][scale]: [B, M_l, K] int32 into level l - 1
+    nearest: tuple[Tensor, ...]  # [level - 1]: [B, M_(l-1), 3] int32, nearest centres of level l
+    weights: tuple[Tensor, ...]  # [level - 1]: [B, M_(l-1), 3], inverse squared distances, sum 1
+
+
+class PointNet2(nn.Module):
+    """Logits for every point: `forward(xyz [B, N, 3], features [B, N, F] | None) -> [B, N, num_classes]`.
+
+    Args:
+        num_classes: outputs per point.
+        levels: set-abstraction levels, fine to coarse; the numbers of centres must not increase.
+        fp_mlps: feature-propagation MLPs, coarse to fine, one per level.
+        context: modules on [B, C, M], one per level (C from `level_channels`), applied to the level's output; or none.
+        in_features: F, per-point input besides xyz, such as 3 for colour.
+        head: channels of the layer before the classifier.
+        dropout: share of its outputs that is dropped in training.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        levels: Sequence[LevelConfig],
+        fp_mlps: Sequence[tuple[int, ...]],
+        *,
+        context: Sequence[nn.Module] = (),
+        in_features: int = 0,
+        head: int = 128,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        _check(levels, fp_mlps, context)
+        self.in_features = in_features
+        self.points = tuple(level.points for level in levels)
+        channels = (in_features, *level_channels(levels))  # of levels 0, 1, ...
+        self.encoder = nn.ModuleList(
+            SetAbstraction(below, level.scales) for below, level in zip(channels[:-1], levels, strict=True)
+        )
+        self.context = nn.ModuleList(context)
+        decoder, coarse = [], channels[-1]
+        for skip, widths in zip(reversed(channels[:-1]), fp_mlps, strict=True):
+            decoder.append(FeaturePropagation(coarse, skip, widths))
+            coarse = widths[-1]
+        self.decoder = nn.ModuleList(decoder)  # coarse to fine
+        self.head = nn.Sequential(Layer(coarse, head), Dropout(dropout), nn.Linear(head, num_classes))
+        nn.init.xavier_uniform_(self.head[-1].weight)
+        nn.init.zeros_(self.head[-1].bias)
+
+    def forward(self, xyz: Tensor, features: Tensor | None = None, geometry: Geometry | None = None) -> Tensor:
+        """`xyz` [B, N, 3] float32 metres; `geometry` from `self.geometry(xyz)` if it was computed ahead."""
+        self._check_input(xyz, features)
+        geometry = geometry or self.geometry(xyz)
+        centres = gather_operation(xyz.transpose(1, 2), geometry.samples).transpose(1, 2)  # [B, M1, 3]
+        points = [xyz, *(centres[:, :count] for count in self.points)]
+        stack = [features]  # of levels 0, 1, ...: [B, M_l, C_l]
+        for level, encode in enumerate(self.encoder):
+            x = encode(points[level], points[level + 1], stack[-1], geometry.neighbours[level])
+            if self.context:
+                x = self.context[level](x.transpose(1, 2)).transpose(1, 2)
+            stack.append(x)
+        x = stack.pop()
+        for propagate, nearest, weights in zip(
+            self.decoder, reversed(geometry.nearest), reversed(geometry.weights), strict=True
+        ):
+            x = propagate(x, stack.pop(), nearest, weights)
+        return self.head(x)
+
+    @torch.no_grad()
+    def geometry(self, xyz: Tensor) -> Geometry:
+        """Samples, balls and interpolation weights of `xyz` [B, N, 3] for all levels."""
+        samples = furthest_point_sample(xyz, self.points[0])
+        centres = gather_operation(xyz.transpose(1, 2), samples).transpose(1, 2).contiguous()
+        points = [xyz, *(centres[:, :count].contiguous() for count in self.points)]
+        neighbours, nearest, weights = [], [], []
+        for below, above, encode in zip(points[:-1], points[1:], self.encoder, strict=True):
+            neighbours.append(encode.neighbours(below, above))
+            distance, index = three_nn(below, above)
+            closeness = 1 / distance.square().clamp_min(_TINY_DISTANCE2)
+            nearest.append(index)
+            weights.append(closeness / closeness.sum(dim=2, keepdim=True))
+        return Geometry(samples, tuple(neighbours), tuple(nearest), tuple(weights))
+
+    def _check_input(self, xyz: Tensor, features: Tensor | None) -> None:
+        if xyz.dim() != 3 or xyz.shape[2] != 3 or xyz.shape[1] < self.points[0]:
+            raise ValueError(f"xyz must be [B, N, 3] with N >= {self.points[0]}, got {list(xyz.shape)}")
+        expected = [*xyz.shape[:2], self.in_features] if self.in_features else None
+        given = None if features is None else list(features.shape)
+        if given != expected:
+            raise ValueError(f"features must be {expected}, got {given}")
+
+
+class SetAbstraction(nn.Module):
+    """One encoder level: an MLP over each ball around each centre, then the maximum; scales side by side."""
+
+    def __init__(self, in_channels: int, scales: Sequence[ScaleConfig]) -> None:
+        super().__init__()
+        self.balls = tuple((scale.radius, scale.neighbours) for scale in scales)
+        self.mlps = nn.ModuleList(mlp(3 + in_channels, scale.mlp) for scale in scales)
+
+    def neighbours(self, xyz: Tensor, centres: Tensor) -> tuple[Tensor, ...]:
+        """For each scale [B, M, K] int32 into `xyz` [B, N, 3], of the balls around `centres` [B, M, 3]."""
+        return tuple(ball_query(radius, count, xyz, centres) for radius, count in self.balls)
+
+    def forward(self, xyz: Tensor, centres: Tensor, features: Tensor | None, neighbours: Sequence[Tensor]) -> Tensor:
+        """`features` [B, N, C] of the points `xyz` [B, N, 3] -> [B, M, sum of the scales' last widths]."""
+        pooled = []
+        for layers, index in zip(self.mlps, neighbours, strict=True):
+            first, *rest = layers
+            weight, bias = first.affine()  # columns: x, y, z, then features
+            y = F.linear(group_rows(xyz, index) - centres.unsqueeze(2), weight[:, :3], bias)
+            if features is not None:
+                y = y + group_rows(F.linear(features, weight[:, 3:]), index)
+            y = first.activate(y)
+            for layer in rest:
+                y = layer(y)
+            pooled.append(y.amax(dim=2))
+        return torch.cat(pooled, dim=2) if len(pooled) > 1 else pooled[0]
+
+
+class FeaturePropagation(nn.Module):
+    """One decoder level: interpolates coarse features to a finer level, joins that level's own, applies an MLP."""
+
+    def __init__(self, coarse_channels: int, skip_channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.coarse_channels = coarse_channels
+        self.mlp = mlp(coarse_channels + skip_channels, widths)
+
+    def forward(self, coarse: Tensor, skip: Tensor | None, nearest: Tensor, weights: Tensor) -> Tensor:
+        """`coarse` [B, M, C], `skip` [B, N, S], `nearest` and `weights` [B, N, 3] -> [B, N, C']."""
+        first, *rest = self.mlp
+        weight, bias = first.affine()  # columns: coarse, then skip
+        own, interpolated = weight[:, self.coarse_channels :], weight[:, : self.coarse_channels]
+        # The three weights sum to 1, so the bias may go through the interpolation.
+        y = interpolate_rows(F.linear(coarse, interpolated, bias), nearest, weights)
+        if skip is not None:
+            y = y + F.linear(skip, own)
+        y = first.activate(y)
+        for layer in rest:
+            y = layer(y)
+        return y
+
+
+def group_rows(features: Tensor, index: Tensor) -> Tensor:
+    """`features` [B, N, C], `index` [B, M, K] -> [B, M, K, C]."""
+    return grouping_operation(features.transpose(1, 2), index).permute(0, 2, 3, 1)
+
+
+def interpolate_rows(features: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """`features` [B, M, C], `index` and `weights` [B, N, 3] -> [B, N, C]."""
+    return three_interpolate(features.transpose(1, 2), index, weights.to(features.dtype)).transpose(1, 2)
+
+
+def level_channels(levels: Sequence[LevelConfig]) -> tuple[int, ...]:
+    """Output channels of each level."""
+    return tuple(sum(scale.mlp[-1] for scale in level.scales) for level in levels)
+
+
+def _check(levels: Sequence[LevelConfig], fp_mlps: Sequence[tuple[int, ...]], context: Sequence[nn.Module]) -> None:
+    points = [level.points for level in levels]
+    if not points or points != sorted(points, reverse=True):
+        raise ValueError(f"levels: the numbers of centres must not increase, got {points}")
+    if len(fp_mlps) != len(levels):
+        raise ValueError(f"fp_mlps must have {len(levels)} entries, one per level, got {len(fp_mlps)}")
+    if len(context) not in (0, len(levels)):
+        raise ValueError(f"context must have {len(levels)} modules, one per level, or none, got {len(context)}")
