@@ -27,7 +27,7 @@ class Chunk:
     index: np.ndarray  # [N] int64 into the scene
 
 
-def sample_chunk(store: SceneStore, scene: int, rng: np.random.Generator, config: DataConfig, ignore: int) -> Chunk:
+def sample_chunk(store: SceneStore, scene: int, rng: np.random.Generator, config: DataConfig) -> Chunk:
     """Cuts a full-height block around a random vertex and draws its points.
 
     A block is `config.block` metres square with `config.context` metres around it. It is valid when enough of its
@@ -35,11 +35,10 @@ def sample_chunk(store: SceneStore, scene: int, rng: np.random.Generator, config
     A block always holds the vertex it is centred on, so none is empty.
 
     Args:
-        store: the scenes; scene: which one; rng: the only source of chance.
-        ignore: the label of points without annotation.
+        store: labelled scenes. scene: which of them. rng: the only source of chance.
     """
     points = store[scene]
-    low, high = points.xyz.min(axis=0), points.xyz.max(axis=0)
+    low, high = store.extents[scene].astype(np.float64)
     for _ in range(config.max_draws):
         center = points.xyz[rng.integers(len(points.xyz))].astype(np.float64)
         block_low = np.array([*(center[:2] - config.block / 2), low[2]])
@@ -47,7 +46,7 @@ def sample_chunk(store: SceneStore, scene: int, rng: np.random.Generator, config
         column = store.box(scene, block_low[:2] - config.context, block_high[:2] + config.context)  # [Q]
         xyz, label = points.xyz[column], points.label[column]
         inside = np.all((xyz >= block_low - config.slack) & (xyz <= block_high + config.slack), axis=1)  # [Q]
-        annotated = np.mean(label != ignore)
+        annotated = np.mean(label != store.meta.ignore)
         occupied = _occupied_share(xyz[inside], block_low, block_high)
         if annotated >= config.min_annotated and occupied >= config.min_occupied:
             break

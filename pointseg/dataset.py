@@ -41,11 +41,10 @@ class Batch(TypedDict):
 class ChunkDataset(Dataset):
     """Chunks of a store's scenes, by `Draw`."""
 
-    def __init__(self, store: SceneStore, config: DataConfig, *, seed: int, ignore: int) -> None:
+    def __init__(self, store: SceneStore, config: DataConfig, *, seed: int) -> None:
         self.store = store
         self.config = config
         self.seed = seed
-        self.ignore = ignore
 
     def __len__(self) -> int:
         """Draws in an epoch."""
@@ -54,7 +53,7 @@ class ChunkDataset(Dataset):
     def __getitem__(self, draw: Draw) -> tuple[int, Chunk]:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.item])
         scene = draw.item % len(self.store)
-        chunk = sample_chunk(self.store, scene, rng, self.config, self.ignore)
+        chunk = sample_chunk(self.store, scene, rng, self.config)
         if self.config.rotate:
             chunk = Chunk(**(vars(chunk) | {"xyz": rotate_z(chunk.xyz, rng.uniform(0, 2 * np.pi))}))
         return scene, chunk

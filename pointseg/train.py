@@ -62,7 +62,7 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM came; the step under way was finished and a checkpoint written.
     """
     settings = config.train
-    store = SceneStore(Path(config.data.store) / "train.h5")
+    store = _labelled_store(Path(config.data.store) / "train.h5")
     label_counts = torch.from_numpy(store.label_counts.sum(axis=0))  # [21] int64, unannotated last
     outputs = output_classes(config)
     weight = class_weights(label_counts[:outputs]).to(context.device) if settings.class_weights else None
@@ -72,7 +72,7 @@ def train(
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     first_step = _resume(run, config, model, optimizer) if resume else _start(run, config, context, store)
 
-    dataset = ChunkDataset(store, config.data, seed=settings.seed, ignore=IGNORE)
+    dataset = ChunkDataset(store, config.data, seed=settings.seed)
     steps = steps_of(len(dataset), epochs=settings.epochs, batch_size=settings.batch_size)
     last_step = steps if stop_after is None else min(steps, stop_after)
     sampler = StepSampler(dataset, settings, first_step, last_step, rank=context.rank, world_size=context.world_size)
@@ -162,6 +162,16 @@ def _forward(
     loss_sum, count = segmentation_loss(logits.float(), label, supervised, weight)
     correct = ((logits.argmax(dim=-1) == label) & supervised).sum()
     return loss_sum, correct, count
+
+
+def _labelled_store(path: Path) -> SceneStore:
+    store = SceneStore(path)
+    if len(store) == 0 or not store.labelled.all():
+        missing = [name for name, labelled in zip(store.scan_ids, store.labelled, strict=True) if not labelled]
+        raise InputError(
+            f"{path}: expected labelled scenes to train on, got {missing[0] + ' without labels' if missing else 'none'}"
+        )
+    return store
 
 
 def _start(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> int:
