@@ -111,12 +111,14 @@ class Votes:
     def __init__(self, points: int, outputs: int) -> None:
         self.sums = np.zeros((points, outputs), np.float32)  # [P, K]
         self.counts = np.zeros(points, np.int32)  # [P]
+        self.chunks = 0
 
     def add(self, chunk: TiledChunk, probability: np.ndarray) -> None:
         """Adds probability [N, K] at the scored points of the chunk; a point that is in it twice votes twice."""
         index = chunk.index[chunk.scored]
         np.add.at(self.sums, index, probability[chunk.scored])
         np.add.at(self.counts, index, 1)
+        self.chunks += 1
 
     def label(self) -> np.ndarray:
         """The output with the largest sum, [P] int64; ties go to the lowest, and so do points without a vote (0)."""
