@@ -99,7 +99,7 @@ class SceneStore:
         return Scene(self.scan_ids[i], self._maps["xyz"][rows], self._maps["rgb"][rows], label)
 
     def __reduce__(self) -> tuple[type[SceneStore], tuple[Path]]:
-        return SceneStore, (self.path,)
+        return type(self), (self.path,)
 
     @property
     def description(self) -> dict[str, Any]:
