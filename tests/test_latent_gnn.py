@@ -1,0 +1,245 @@
+"""LatentGNN against equations (5)-(15), computed with loops over points, latent nodes and kernels in float64.
+
+B batch, N points, C channels, c reduced channels, K kernels, d latent nodes of a kernel.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pointseg.models import LatentGNN
+
+DIMS = {1: (3,), 3: (3, 2, 4)}
+
+
+def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Random values in every parameter and running statistic, so that nothing is 0, 1 or equal by accident."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.is_floating_point():
+            values = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+            tensor.data.copy_(values.abs() + 0.5 if "running_var" in name else values)
+    return module
+
+
+def batch_norm(rows: list[Tensor], norm: nn.BatchNorm1d) -> list[Tensor]:
+    """BatchNorm of a list of vectors, with the list's statistics in training and the running ones otherwise."""
+    stacked = torch.stack(rows)
+    mean, variance = (
+        (stacked.mean(0), ((stacked - stacked.mean(0)) ** 2).mean(0))
+        if norm.training
+        else (norm.running_mean, norm.running_var)
+    )
+    return [(row - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias for row in rows]
+
+
+def per_cloud(function, clouds: list[list[Tensor]], norm: nn.BatchNorm1d) -> list[list[Tensor]]:
+    """BatchNorm sees the points of all clouds of the batch: [B][N] vectors -> [B][N] vectors."""
+    rows = batch_norm([function(x) for cloud in clouds for x in cloud], norm)
+    count = len(clouds[0])
+    return [rows[b * count : (b + 1) * count] for b in range(len(clouds))]
+
+
+def unit(x: Tensor) -> Tensor:
+    return x / math.sqrt(sum(float(v) ** 2 for v in x)) if any(x != 0) else x
+
+
+def paper_affinity(features: list[Tensor], collect: list[Tensor], scatter: list[Tensor]) -> Tensor:
+    """A(X) [N, N] of one kernel, (13): A_ij = sum_kl psi(x_i)_k f_kl psi(x_j)_l; psi as lists of N vectors [d]."""
+    points, nodes = len(features), len(collect[0])
+    z = [sum(collect[j][k] * features[j] for j in range(points)) for k in range(nodes)]  # (5) without W
+    f = torch.zeros(nodes, nodes, dtype=torch.float64)
+    for k in range(nodes):
+        cosines = [float(unit(z[k]) @ unit(z[j])) for j in range(nodes)]
+        total = sum(math.exp(value) for value in cosines)
+        for j in range(nodes):
+            f[k, j] = math.exp(cosines[j]) / total
+    affinity = torch.zeros(points, points, dtype=torch.float64)
+    for i in range(points):
+        for j in range(points):
+            for k in range(nodes):
+                for l in range(nodes):
+                    affinity[i, j] += scatter[i][k] * f[k, l] * collect[j][l]
+    return affinity
+
+
+def paper_psi(module: LatentGNN, direction: int, clouds: list[list[Tensor]]) -> list[list[Tensor]]:
+    """ReLU(BatchNorm(Theta x)), [B][N] vectors of all kernels' nodes, before it is given unit length."""
+    layer = module.psi[direction]
+    rows = per_cloud(lambda x: layer.linear.weight @ x, clouds, layer.norm)
+    return [[row.clamp_min(0) for row in cloud] for cloud in rows]
+
+
+def paper_latent_gnn(module: LatentGNN, x: Tensor) -> Tensor:
+    """Equations (2) and (5)-(15) with loops; `x` [B, C, N] float64. Every [N, N] affinity is written out."""
+    clouds = [[x[b, :, i] for i in range(x.shape[2])] for b in range(len(x))]
+    c, kernels = module.reduced, len(module.dims)
+    bottleneck = per_cloud(lambda v: module.reduce.linear.weight @ v, clouds, module.reduce.norm)
+    for_collect = [[unit(row[:c]) for row in cloud] for cloud in bottleneck]
+    for_scatter = [[unit(row[-c:]) for row in cloud] for cloud in bottleneck]
+    collect_psi = paper_psi(module, 0, for_collect)
+    scatter_psi = paper_psi(module, -1, for_scatter)
+
+    mixed = []  # [B][N] vectors that h takes
+    for features, collect_rows, scatter_rows in zip(for_collect, collect_psi, scatter_psi, strict=True):
+        results, total, start = [], 0, 0
+        for m, d in enumerate(module.dims):
+            scatter = [unit(row[start : start + d]) for row in scatter_rows]
+            collect = [row[start : start + d] for row in collect_rows]
+            if module.mode == "asymmetric":  # unit length over the points, for each latent node
+                lengths = [math.sqrt(sum(float(row[k]) ** 2 for row in collect)) or 1.0 for k in range(d)]
+                collect = [row / torch.tensor(lengths, dtype=torch.float64) for row in collect]
+            else:
+                collect = scatter
+            affinity = paper_affinity(features, collect, scatter)
+            start += d
+            if module.mixture == "affinity":
+                total = total + module.mixture_weights[m] * affinity  # (14)
+            else:
+                results.append(propagate(affinity, features, module.message[m]))
+        if module.mixture == "affinity":
+            results.append(propagate(total, features, module.message[0]))
+        mixed.append([torch.cat([result[i] for result in results]) for i in range(len(features))])
+
+    assert len(mixed[0][0]) == (c * kernels if module.mixture == "features" else c)
+    activated = [[row.clamp_min(0) for row in cloud] for cloud in per_cloud(lambda v: v, mixed, module.activation[0])]
+    context = per_cloud(lambda v: module.expand.linear.weight @ v, activated, module.expand.norm)
+    augmented = torch.empty_like(x)
+    for b, cloud in enumerate(context):
+        for i, row in enumerate(cloud):
+            augmented[b, :, i] = module.scale * row + x[b, :, i]  # (15)
+    return augmented
+
+
+def propagate(affinity: Tensor, features: list[Tensor], weight: Tensor) -> list[Tensor]:
+    """Rows of A X W, (2) before h."""
+    points = range(len(features))
+    return [sum(affinity[i, j] * (weight.T @ features[j]) for j in points) for i in points]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("spatial", [(7,), (2, 4)])
+@pytest.mark.parametrize("mixture", ["features", "affinity"])
+@pytest.mark.parametrize("mode", ["asymmetric", "symmetric"])
+@pytest.mark.parametrize("kernels", [1, 3])
+def test_agrees_with_the_papers_equations(kernels, mode, mixture, spatial, training):
+    module = randomize(LatentGNN(8, DIMS[kernels], 2, mode=mode, mixture=mixture).double()).train(training)
+    x = torch.randn(2, 8, *spatial, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = paper_latent_gnn(module, x.flatten(2)).view_as(x)
+        torch.testing.assert_close(module(x), expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("mode", ["asymmetric", "symmetric"])
+@pytest.mark.parametrize("shape", [(2, 16, 50), (2, 16, 5, 6)])
+def test_is_the_identity_at_initialisation(mode, shape):
+    x = torch.randn(shape)
+    for module in (LatentGNN(16, 5, mode=mode), LatentGNN(16, 5, kernels=3, mode=mode, mixture="affinity")):
+        assert module.scale.item() == 0
+        assert torch.equal(module(x).view(torch.int32), x.view(torch.int32))
+        assert torch.equal(module.eval()(x).view(torch.int32), x.view(torch.int32))
+
+
+@pytest.mark.parametrize("mixture", ["features", "affinity"])
+def test_only_the_scale_learns_at_first_and_then_everything(mixture):
+    module = LatentGNN(8, (3, 2), mixture=mixture)
+    x = torch.randn(2, 8, 40)
+    (module(x) * torch.randn(2, 8, 40)).sum().backward()
+    assert module.scale.grad.abs() > 0
+    assert all(p.grad.abs().max() == 0 for name, p in module.named_parameters() if name != "scale")
+    module.scale.data.fill_(0.5)
+    module.zero_grad()
+    (module(x) * torch.randn(2, 8, 40)).sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.7])
+@pytest.mark.parametrize("mode", ["asymmetric", "symmetric"])
+@pytest.mark.parametrize("mixture", ["features", "affinity"])
+def test_gradients(mixture, mode, scale):
+    module = randomize(LatentGNN(4, (2, 3), 2, mode=mode, mixture=mixture).double())
+    module.scale.data.fill_(scale)
+    names = [name for name, _ in module.named_parameters()]
+    values = [p.detach().clone().requires_grad_() for p in module.parameters()]
+
+    def function(x, *parameters):
+        return torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), (x,))
+
+    x = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(3))
+    assert torch.autograd.gradcheck(function, (x, *values))
+
+
+def test_points_may_come_in_any_order():
+    module = randomize(LatentGNN(16, (6, 4), mode="asymmetric").double()).eval()
+    x, order = torch.randn(2, 16, 60, dtype=torch.float64), torch.randperm(60)
+    torch.testing.assert_close(module(x[:, :, order]), module(x)[:, :, order], rtol=1e-11, atol=1e-11)
+
+
+def test_cost_is_linear_in_the_points():
+    """An affinity of 60,000 x 60,000 float32 would be 14 GB; the widest tensor here is [N, D]."""
+    module = LatentGNN(16, 20, kernels=2)
+    x = torch.randn(1, 16, 60_000, requires_grad=True)
+    start = time.perf_counter()
+    with LargestTensor() as largest:
+        module(x).sum().backward()
+    assert largest.elements <= 60_000 * 40
+    assert time.perf_counter() - start < 10
+
+
+class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
+    """Remembers the number of elements of the largest tensor that any operation returned."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+def test_channels_last_memory_is_kept():
+    module = LatentGNN(8, 3)
+    rows = torch.randn(2, 30, 8)
+    assert module(rows.transpose(1, 2)).transpose(1, 2).is_contiguous()
+    image = torch.randn(2, 8, 5, 6)
+    assert module(image).is_contiguous()
+    assert module(image.to(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_bfloat16_autocast_stays_finite_and_close():
+    module = LatentGNN(64, 80, kernels=3)
+    module.scale.data.fill_(1.0)
+    x = torch.randn(2, 64, 500)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = module(x)
+    low.float().square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in module.parameters())
+    assert (low.float() - module(x)).square().mean().sqrt() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"in_channels": 10, "latent_dims": 4}, "multiple of channel_stride=4, got 10"),
+        ({"in_channels": 8, "latent_dims": (4, 4), "kernels": 3}, "kernels=3, got"),
+        ({"in_channels": 8, "latent_dims": ()}, "latent_dims must be positive"),
+        ({"in_channels": 8, "latent_dims": 4, "mode": "both"}, "mode must be"),
+        ({"in_channels": 8, "latent_dims": 4, "mixture": "sum"}, "mixture must be"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, part):
+    with pytest.raises(ValueError, match=part):
+        LatentGNN(**arguments)
+
+
+def test_wrong_shape_is_named():
+    with pytest.raises(ValueError, match=r"x must be \[B, 8, \*spatial\], got \[2, 4, 10\]"):
+        LatentGNN(8, 3)(torch.zeros(2, 4, 10))
