@@ -1,0 +1,51 @@
+// Compiles POINTNET2_FILE once per instruction set: `#include`d again with POINTNET2_ISA naming the namespace
+// (portable, avx2, avx512) and the compiler allowed to use those instructions in the functions it finds
+// there. The file must include every header it needs before it comes here, so that no foreign function is
+// compiled for a machine that may lack the instructions.
+
+#define POINTNET2_ISA portable
+#define POINTNET2_ISA_LEVEL 0
+#include POINTNET2_FILE
+#undef POINTNET2_ISA
+#undef POINTNET2_ISA_LEVEL
+
+#if POINTNET2_X86
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+#define POINTNET2_ISA avx2
+#define POINTNET2_ISA_LEVEL 1
+#include POINTNET2_FILE
+#undef POINTNET2_ISA
+#undef POINTNET2_ISA_LEVEL
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq"))), \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq")
+#endif
+#define POINTNET2_ISA avx512
+#define POINTNET2_ISA_LEVEL 2
+#include POINTNET2_FILE
+#undef POINTNET2_ISA
+#undef POINTNET2_ISA_LEVEL
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif  // POINTNET2_X86
+
+#undef POINTNET2_FILE

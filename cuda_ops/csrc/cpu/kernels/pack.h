@@ -1,0 +1,67 @@
+// Pack<T>: 16 lanes of T (float, double or int32_t) whatever the machine's vector width, so that each kernel
+// is written once. Comparisons give 16 bits, bit i for lane i. Portable, AVX2 and AVX-512 versions live in
+// namespaces of those names (see foreach_isa.h).
+#ifndef POINTNET2_ISA
+#ifndef POINTNET2_PACK_H
+#define POINTNET2_PACK_H
+
+#include <cstdint>
+#include <cstring>
+
+#include "isa.h"
+#if POINTNET2_X86
+#if defined(__GNUC__) && !defined(__clang__)  // GCC 12 warns about its own header's undefined registers
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+#endif
+
+#define POINTNET2_INLINE inline __attribute__((always_inline))
+
+namespace pointnet2 {
+constexpr int kLanes = 16;
+using Bits = uint32_t;  // 16 of them are used
+
+inline int lowest_bit(Bits bits) { return __builtin_ctz(bits); }
+inline int count_bits(Bits bits) { return __builtin_popcount(bits); }
+}  // namespace pointnet2
+
+#define POINTNET2_FILE "pack.h"
+#include "foreach_isa.h"
+#endif  // POINTNET2_PACK_H
+
+#else  // once per instruction set
+
+namespace pointnet2 {
+namespace POINTNET2_ISA {
+
+#if POINTNET2_ISA_LEVEL == 2
+#include "pack_avx512.h"
+#elif POINTNET2_ISA_LEVEL == 1
+#include "pack_avx2.h"
+#else
+#include "pack_portable.h"
+#endif
+
+// Stores the lanes whose bit is set one after another, in lane order; returns how many. Writes up to 16
+// values.
+POINTNET2_INLINE int compress_store(int32_t* out, Bits bits, const int32_t* from) {
+#if POINTNET2_ISA_LEVEL == 2
+  _mm512_storeu_si512(out,
+                      _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), _mm512_loadu_si512(from)));
+  return count_bits(bits);
+#else
+  int n = 0;
+  for (; bits != 0; bits &= bits - 1) out[n++] = from[lowest_bit(bits)];
+  return n;
+#endif
+}
+
+}  // namespace POINTNET2_ISA
+}  // namespace pointnet2
+#endif
