@@ -1,0 +1,38 @@
+#include "kernels/ball_query.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include <tuple>
+
+#include "glue.h"
+
+namespace pointnet2 {
+
+static std::tuple<Tensor, Tensor> ball_query_cpu(const Tensor& points, const Tensor& centres, double radius,
+                                                 int64_t nsample) {
+  check_coordinates(points, "xyz");
+  check_coordinates(centres, "new_xyz", points.size(0));
+  check_same_type(points, centres, "xyz and new_xyz");
+  const Tensor xyz = torch::stable::contiguous(points), new_xyz = torch::stable::contiguous(centres);
+  const int64_t B = xyz.size(0), N = xyz.size(1), M = new_xyz.size(1);
+  require<std::invalid_argument>(nsample >= 1, "nsample must be at least 1, got ", nsample);
+  require<std::invalid_argument>(radius > 0 && std::isfinite(radius),
+                                 "radius must be positive and finite, got ", radius);
+  require<std::invalid_argument>(N <= std::numeric_limits<int32_t>::max() && (N >= 1 || B * M == 0),
+                                 "xyz must hold between 1 and 2^31 - 1 points, got ", N);
+  Tensor idx = torch::stable::new_empty(xyz, {B, M, nsample}, ScalarType::Int);
+  Tensor count = torch::stable::new_empty(xyz, {B, M}, ScalarType::Int);
+  if (B * M == 0) return {idx, count};
+  switch_coordinates(xyz.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    check_finite<T>(xyz, "xyz");
+    check_finite<T>(new_xyz, "new_xyz");
+    ball_query(data_of<T>(xyz), data_of<T>(new_xyz), B, N, M, radius, nsample, mutable_data_of<int32_t>(idx),
+               mutable_data_of<int32_t>(count), torch_threads());
+  });
+  return {idx, count};
+}
+
+STABLE_TORCH_LIBRARY_IMPL(pointnet2_ops, CPU, m) { m.impl("ball_query", TORCH_BOX(&ball_query_cpu)); }
+
+}  // namespace pointnet2

@@ -1,0 +1,31 @@
+// Schemas of all operators. The kernels are registered in cpu/<op>.cpp and cuda/<op>.cu; fake and autograd
+// registrations are in pointnet2_ops/ops.py.
+//
+// B clouds, N points, M targets, Q queries, C channels. Coordinates are float32 or float64, indices int32 or
+// int64.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
+  // xyz [B, N, 3] -> int32 [B, npoint]
+  m.def("furthest_point_sample(Tensor xyz, int npoint) -> Tensor");
+  // xyz [B, N, 3], new_xyz [B, M, 3] -> int32 idx [B, M, nsample], int32 count [B, M]
+  m.def("ball_query(Tensor xyz, Tensor new_xyz, float radius, int nsample) -> (Tensor, Tensor)");
+  // unknown [B, N, 3], known [B, M, 3] -> distance [B, N, 3] (dtype of xyz), int32 idx [B, N, 3]
+  m.def("three_nn(Tensor unknown, Tensor known) -> (Tensor, Tensor)");
+
+  // Feature operators keep the memory format of their input: [B, C, N] with memory [B, C, N] or [B, N, C]
+  // ("channels last", channel stride 1). Grouping is a gather with Q = M * nsample.
+  // features [B, C, N], idx [B, Q] -> [B, C, Q]
+  m.def("gather_operation(Tensor features, Tensor idx) -> Tensor");
+  // grad [B, C, Q], idx [B, Q] -> [B, C, N] with N = points
+  m.def("gather_operation_backward(Tensor grad, Tensor idx, int points, bool channels_last) -> Tensor");
+  // features [B, C, M], idx [B, N, 3], weight [B, N, 3] (float64 for float64 features, else float32) -> [B,
+  // C, N]
+  m.def("three_interpolate(Tensor features, Tensor idx, Tensor weight) -> Tensor");
+  // grad [B, C, N], idx, weight [B, N, 3] -> gradient of features [B, C, M] with M = points
+  m.def(
+      "three_interpolate_backward(Tensor grad, Tensor idx, Tensor weight, int points, bool channels_last) -> "
+      "Tensor");
+  // grad [B, C, N], features [B, C, M], idx [B, N, 3] -> gradient of weight [B, N, 3]
+  m.def("three_interpolate_weight_backward(Tensor grad, Tensor features, Tensor idx) -> Tensor");
+}

@@ -1,0 +1,37 @@
+"""Point cloud operators for PyTorch on CPU and CUDA, with the API of the original pointnet2_ops.
+
+`pointnet2_utils` and `pointnet2_modules` hold the original names, `ops` the operators, `reference` their definition in
+plain PyTorch. `CUDA_LIBRARY` says whether the CUDA kernels are loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+if tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2]) < (2, 10):
+    raise ImportError(f"pointnet2_ops needs torch >= 2.10, found {torch.__version__}: pip install -U 'torch>=2.10'")
+
+
+def _load(name: str) -> bool:
+    """Loads the compiled library `name` that lies next to this file; False if there is none."""
+    path = Path(__file__).with_name(f"{name}.abi3.so")
+    if not path.exists():
+        return False
+    torch.ops.load_library(path)
+    return True
+
+
+if not _load("_cpu"):
+    raise ImportError(
+        f"pointnet2_ops is not built: {Path(__file__).with_name('_cpu.abi3.so')} is missing; "
+        "run `pip install --no-build-isolation .` (or `-e .`) in the repository"
+    )
+# A torch without CUDA lacks the symbols that the CUDA library needs.
+CUDA_LIBRARY: bool = torch.version.cuda is not None and _load("_cuda")
+
+from pointnet2_ops import ops, pointnet2_modules, pointnet2_utils, reference  # noqa: E402
+
+__all__ = ["CUDA_LIBRARY", "ops", "pointnet2_modules", "pointnet2_utils", "reference"]

@@ -1,0 +1,88 @@
+"""The operators in plain PyTorch: slow, on any device, and the definition of what the compiled operators compute.
+
+Legend: B clouds, N points, M centres or known points, K neighbours, C channels. Arguments are as in `ops`, unchecked.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ROWS = 64  # centres or unknown points per block of the distance matrix
+
+
+def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """((dx*dx + dy*dy) + dz*dz) over the last dimension, every operation rounded; a and b broadcast."""
+    dx, dy, dz = (a - b).unbind(-1)
+    return (dx * dx + dy * dy) + dz * dz
+
+
+def furthest_point_sample(xyz: Tensor, npoint: int) -> Tensor:
+    """xyz [B, N, 3] -> int32 [B, npoint]."""
+    B, N, _ = xyz.shape
+    idx = torch.zeros(B, npoint, dtype=torch.int32, device=xyz.device)
+    if B == 0 or N == 0:
+        return idx
+    nearest = torch.full((B, N), torch.inf, dtype=xyz.dtype, device=xyz.device)
+    position = torch.arange(N, device=xyz.device)
+    chosen = torch.zeros(B, 1, dtype=torch.int64, device=xyz.device)
+    for i in range(npoint):
+        idx[:, i] = chosen[:, 0]
+        centre = xyz.gather(1, chosen[..., None].expand(B, 1, 3))
+        nearest = torch.minimum(nearest, squared_distance(xyz, centre))
+        farthest = nearest.amax(1, keepdim=True)
+        chosen = torch.where(nearest == farthest, position, N).amin(1, keepdim=True)
+    return idx
+
+
+def ball_query_with_count(radius: float, nsample: int, xyz: Tensor, new_xyz: Tensor) -> tuple[Tensor, Tensor]:
+    """xyz [B, N, 3], new_xyz [B, M, 3] -> int32 idx [B, M, nsample], int32 count [B, M]."""
+    B, N, _ = xyz.shape
+    limit = torch.tensor(radius, dtype=xyz.dtype, device=xyz.device).square()
+    position = torch.arange(N, device=xyz.device)
+    rows = [xyz.new_empty((B, 0, nsample), dtype=torch.int64)]
+    counts = [xyz.new_empty((B, 0), dtype=torch.int64)]
+    for centres in new_xyz.split(ROWS, 1):
+        hit = squared_distance(xyz[:, None], centres[:, :, None]) < limit  # [B, m, N]
+        found = torch.where(hit, position, N).sort(-1).values[..., :nsample]
+        found = torch.nn.functional.pad(found, (0, nsample - found.shape[-1]), value=N)
+        first = torch.where(found[..., :1] < N, found[..., :1], 0)
+        rows.append(torch.where(found < N, found, first))
+        counts.append(hit.sum(-1).clamp(max=nsample))
+    return torch.cat(rows, 1).int(), torch.cat(counts, 1).int()
+
+
+def ball_query(radius: float, nsample: int, xyz: Tensor, new_xyz: Tensor) -> Tensor:
+    return ball_query_with_count(radius, nsample, xyz, new_xyz)[0]
+
+
+def three_nn(unknown: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """unknown [B, N, 3], known [B, M, 3] -> distance [B, N, 3], int32 idx [B, N, 3]."""
+    B, M, _ = known.shape
+    distances = [unknown.new_empty((B, 0, 3))]
+    rows = [unknown.new_empty((B, 0, 3), dtype=torch.int64)]
+    for points in unknown.split(ROWS, 1):
+        d2, idx = squared_distance(points[:, :, None], known[:, None]).sort(dim=-1, stable=True)
+        missing = max(0, 3 - M)
+        d2 = torch.nn.functional.pad(d2[..., :3], (0, missing), value=torch.inf)
+        idx = torch.nn.functional.pad(idx[..., :3], (0, missing))
+        distances.append(d2.sqrt())
+        rows.append(torch.where(d2 < torch.inf, idx, 0))
+    return torch.cat(distances, 1), torch.cat(rows, 1).int()
+
+
+def gather_operation(features: Tensor, idx: Tensor) -> Tensor:
+    """features [B, C, N], idx [B, M] -> [B, C, M]."""
+    return features.gather(2, idx.long()[:, None].expand(-1, features.shape[1], -1))
+
+
+def grouping_operation(features: Tensor, idx: Tensor) -> Tensor:
+    """features [B, C, N], idx [B, M, K] -> [B, C, M, K]."""
+    return gather_operation(features, idx.flatten(1)).unflatten(2, idx.shape[1:])
+
+
+def three_interpolate(features: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
+    """features [B, C, M], idx and weight [B, N, 3] -> [B, C, N] = (w0 f0 + w1 f1) + w2 f2."""
+    wide = torch.float64 if features.dtype == torch.float64 else torch.float32
+    term = grouping_operation(features, idx).to(wide) * weight.to(wide)[:, None]  # [B, C, N, 3]
+    return ((term[..., 0] + term[..., 1]) + term[..., 2]).to(features.dtype)
