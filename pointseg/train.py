@@ -27,7 +27,8 @@ from pointseg.errors import InputError
 from pointseg.evaluate import evaluate
 from pointseg.inference import output_classes
 from pointseg.losses import class_weights, segmentation_loss
-from pointseg.models import build_model, set_bn_momentum
+from pointseg.models import build_model
+from pointseg.models.layers import set_bn_momentum
 from pointseg.rundir import RunDirectory, describe_run, load_weights
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
 from pointseg.store import SceneStore
@@ -166,11 +167,11 @@ def _forward(
 
 def _labelled_store(path: Path) -> SceneStore:
     store = SceneStore(path)
-    if len(store) == 0 or not store.labelled.all():
-        missing = [name for name, labelled in zip(store.scan_ids, store.labelled, strict=True) if not labelled]
-        raise InputError(
-            f"{path}: expected labelled scenes to train on, got {missing[0] + ' without labels' if missing else 'none'}"
-        )
+    for name, labelled in zip(store.scan_ids, store.labelled, strict=True):
+        if not labelled:
+            raise InputError(f"{path}: expected labelled scenes to train on, got {name} without labels")
+    if store.label_counts[:, :NUM_CLASSES].sum() == 0:
+        raise InputError(f"{path}: expected annotated points to train on, got none in {len(store)} scenes")
     return store
 
 

@@ -1,0 +1,153 @@
+"""The command line: help for everything, and one clear line with status 2 for wrong input."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from pointseg.cli import COMMANDS, main
+from pointseg.config import dump_config, parse_config
+from pointseg.rundir import RunDirectory
+from pointseg.scannet.ply import write_ply
+from tests.test_train import SMALL
+
+
+def fails(capsys: pytest.CaptureFixture, *arguments: str | Path) -> str:
+    """Runs a command that must end with status 2 and one line on stderr, which is returned."""
+    assert main([str(argument) for argument in arguments]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pointseg: ")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.fixture
+def trained(make_store: Callable[..., Path], tmp_path: Path) -> Path:
+    """A run directory with one step of training behind it."""
+    store = make_store(scenes=2)
+    make_store("val", scenes=1, points=400)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    run = tmp_path / "run"
+    arguments = ["--config", tmp_path / "small.yaml", "--out", run, "--set", f"data.store={store}", "--stop-after", 1]
+    assert main(["train", *map(str, arguments)]) == 0
+    return run
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=["pointseg", *COMMANDS])
+def test_help_explains_every_option(command: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    if not command:
+        assert all(re.search(rf"• {name}\s+\w", text) for name in COMMANDS)
+        return
+    # An option that nothing explains shows only "(default: ...)" or "(required)" behind its name.
+    entries = re.split(r"\n│ (?=-|[A-Z]+ )", text)[1:]
+    for entry in entries:
+        words = re.sub(r"\((default|required|repeatable).*", "", re.sub(r"[│╭╰─╮╯\n]", " ", entry), flags=re.S)
+        assert len(words.split()) >= 4, entry
+
+
+def test_module_and_command_are_the_same_program() -> None:
+    texts = [
+        subprocess.run([*program, "--help"], capture_output=True, text=True, check=True, env=None).stdout
+        for program in ([sys.executable, "-m", "pointseg"], [Path(sys.executable).with_name("pointseg")])
+    ]
+    assert texts[0] == texts[1]
+    assert "preprocess" in texts[0]
+
+
+def test_config_prints_what_it_reads(capsys: pytest.CaptureFixture) -> None:
+    assert main(["config", "--set", "train.lr=3e-4"]) == 0
+    printed = capsys.readouterr().out
+    assert parse_config(printed).train.lr == 3e-4
+    assert printed == dump_config(parse_config("", ["train.lr=3e-4"]))
+
+
+def test_doctor(capsys: pytest.CaptureFixture) -> None:
+    assert main(["doctor"]) == 0
+    assert "CPU operators work" in capsys.readouterr().out
+
+
+def test_missing_folders(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert str(nowhere) in fails(capsys, "preprocess", nowhere, tmp_path / "store")
+    assert str(nowhere) in fails(capsys, "evaluate", nowhere)
+    assert str(nowhere) in fails(capsys, "report", nowhere)
+    assert str(nowhere) in fails(capsys, "train", "--config", nowhere)
+    assert str(nowhere) in fails(capsys, "train", "--out", nowhere, "--resume")
+    (tmp_path / "c.yaml").write_text(f"data: {{store: {nowhere}}}")
+    assert str(nowhere) in fails(capsys, "train", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert "--config FILE is needed" in fails(capsys, "train")
+
+
+def test_unknown_keys_name_the_nearest_one(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("train: {learning_rate: 1}")
+    line = fails(capsys, "train", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run")
+    assert "unknown key train.learning_rate; the nearest known one is train." in line
+    assert "nearest known one is model.dropout" in fails(capsys, "config", "--set", "model.droput=1")
+
+
+def test_checkpoint_of_another_architecture(capsys: pytest.CaptureFixture, trained: Path) -> None:
+    line = fails(capsys, "evaluate", trained, "--set", "model.head=24")
+    assert re.search(r"is of another architecture than the configuration: \S+ must be \(24.*got \(16", line)
+
+
+def test_checkpoints_that_cannot_be_read(capsys: pytest.CaptureFixture, trained: Path) -> None:
+    checkpoint = RunDirectory(trained).checkpoint_file
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    assert "cannot be read" in fails(capsys, "evaluate", trained)
+    checkpoint.write_bytes(b"weights")
+    assert "cannot be read" in fails(capsys, "evaluate", trained)
+    torch.save({"model": {}}, checkpoint)
+    assert "must have format 1, got None" in fails(capsys, "evaluate", trained)
+    checkpoint.unlink()
+    assert "does not exist" in fails(capsys, "evaluate", trained)
+
+
+def test_store_of_another_version(capsys: pytest.CaptureFixture, trained: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "store" / "val.h5", "a") as file:
+        file.attrs["schema_version"] = 99
+    line = fails(capsys, "evaluate", trained)
+    assert "expected store version 1, got 99; run `pointseg preprocess` again" in line
+
+
+def test_a_mesh_cut_in_half(capsys: pytest.CaptureFixture, trained: Path, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).uniform(0, 2, (300, 3)).astype(np.float32)
+    write_ply(tmp_path / "mesh.ply", points)
+    whole = (tmp_path / "mesh.ply").read_bytes()
+    (tmp_path / "half.ply").write_bytes(whole[: len(whole) // 2])
+    line = fails(capsys, "predict", trained, tmp_path / "half.ply", "-o", tmp_path / "out.ply")
+    assert "half.ply" in line
+    assert not (tmp_path / "out.ply").exists()
+    assert "nothing.ply" in fails(capsys, "predict", trained, tmp_path / "nothing.ply", "-o", tmp_path / "out.ply")
+    assert main(["predict", str(trained), str(tmp_path / "mesh.ply"), "-o", str(tmp_path / "out.ply")]) == 0
+    assert (tmp_path / "out.ply").exists()
+
+
+def test_a_training_scan_without_labels(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    assert main(["synth", str(tmp_path / "scannet"), "--scenes", "2"]) == 0
+    scans = sorted((tmp_path / "scannet" / "scans").iterdir())
+    broken, kept = scans[0], scans[1]
+    for path in broken.iterdir():
+        if "labels.ply" in path.name or "segs" in path.name or "aggregation" in path.name:
+            path.unlink()
+    capsys.readouterr()
+    line = fails(capsys, "preprocess", tmp_path / "scannet", tmp_path / "store")
+    assert broken.name in line
+    assert "label" in line
+    with h5py.File(next((tmp_path / "store").glob("*.h5"))) as file:
+        assert [name.decode() for name in file["scan_ids"]] == [kept.name]
+    shutil.rmtree(broken)
+    assert main(["preprocess", str(tmp_path / "scannet"), str(tmp_path / "store")]) == 0

@@ -1,0 +1,228 @@
+"""Training: the same run twice, stopped and resumed, with losses that are not finite, on a small network."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pointseg import train as training
+from pointseg.config import Config, parse_config
+from pointseg.distributed import Distributed
+from pointseg.errors import InputError
+from pointseg.rundir import RunDirectory
+from pointseg.scannet.labels import IGNORE
+from pointseg.store import SceneStore
+from pointseg.train import bn_momentum, learning_rate, train
+
+ALONE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))
+SMALL = """
+data: {num_points: 128, min_occupied: 0.0, workers: 0}
+model:
+  levels:
+  - {points: 32, scales: [{radius: 0.5, neighbours: 8, mlp: [8, 8]}]}
+  - {points: 8, scales: [{radius: 1.0, neighbours: 8, mlp: [16]}]}
+  fp_mlps: [[16], [16]]
+  latent_gnn: {latent_dims: [4, 2]}
+  head: 16
+train: {batch_size: 2, epochs: 4, log_every: 2, decay_samples: 4}
+"""
+
+
+@pytest.fixture
+def config(make_store: Callable[..., Path]) -> Config:
+    return parse_config(SMALL, [f"data.store={make_store(scenes=3)}"])  # 12 draws, 6 steps
+
+
+def run(config: Config, path: Path, **options) -> RunDirectory:
+    directory = RunDirectory(path)
+    train(config, directory, ALONE, progress=False, **options)
+    return directory
+
+
+def assert_same(one: RunDirectory, two: RunDirectory) -> None:
+    """Weights, BatchNorm statistics, optimiser and metrics are equal, bit for bit."""
+    a, b = one.load_checkpoint(), two.load_checkpoint()
+    assert a["step"] == b["step"]
+    assert a["model"].keys() == b["model"].keys()
+    for name, tensor in a["model"].items():
+        assert torch.equal(tensor, b["model"][name]), name
+    for key, state in a["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, b["optimizer"]["state"][key][name]), (key, name)
+    timings = {"chunks_per_second", "data_wait"}
+    lines = [[{k: v for k, v in line.items() if k not in timings} for line in r.read_metrics()] for r in (one, two)]
+    assert lines[0] == lines[1]
+
+
+def test_the_same_seed_gives_the_same_run(config: Config, tmp_path: Path) -> None:
+    first, second = run(config, tmp_path / "a"), run(config, tmp_path / "b")
+    assert_same(first, second)
+    other = run(dataclasses.replace(config, train=dataclasses.replace(config.train, seed=1)), tmp_path / "c")
+    assert list(first.read_metrics())[-1]["loss"] != list(other.read_metrics())[-1]["loss"]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_stopped_and_resumed_equals_never_stopped(config: Config, tmp_path: Path, stop: int) -> None:
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, log_every=1))
+    unbroken = run(config, tmp_path / "unbroken")
+    run(config, tmp_path / "stopped", stop_after=stop)
+    assert RunDirectory(tmp_path / "stopped").load_checkpoint()["step"] == stop
+    assert_same(unbroken, run(config, tmp_path / "stopped", resume=True))
+
+
+def test_a_crash_loses_only_what_came_after_the_checkpoint(config: Config, tmp_path: Path) -> None:
+    """Lines logged after the last checkpoint are dropped on resume, a half-written one included."""
+    unbroken = run(config, tmp_path / "unbroken")
+    crashed = run(config, tmp_path / "crashed", stop_after=4)
+    crashed.append_metrics({"step": 5, "loss": 1e9})
+    with crashed.metrics_file.open("a") as file:
+        file.write('{"step": 6, "lo')
+    assert_same(unbroken, run(config, tmp_path / "crashed", resume=True))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step_with_a_checkpoint(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    unbroken = run(config, tmp_path / "unbroken")
+    forward = training._forward
+    calls = []
+
+    def interrupted_forward(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), number)
+        return forward(*arguments)
+
+    monkeypatch.setattr(training, "_forward", interrupted_forward)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path / "stopped")
+    assert signal.getsignal(number) is before
+    assert RunDirectory(tmp_path / "stopped").load_checkpoint()["step"] == 3
+    monkeypatch.setattr(training, "_forward", forward)
+    resumed = run(config, tmp_path / "stopped", resume=True)
+    for name, tensor in unbroken.load_checkpoint()["model"].items():
+        assert torch.equal(tensor, resumed.load_checkpoint()["model"][name]), name
+
+
+def make_loss_infinite(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    forward = training._forward
+    calls = []
+
+    def poisoned(network, *arguments):
+        loss, correct, count = forward(network, *arguments)
+        calls.append(1)
+        if len(calls) == at:
+            for name, buffer in network.named_buffers():
+                if name.endswith("running_mean"):
+                    buffer.fill_(float("nan"))  # as a forward pass over bad input would
+            return loss * float("inf"), correct, count
+        return loss, correct, count
+
+    monkeypatch.setattr(training, "_forward", poisoned)
+
+
+def test_a_loss_that_is_not_finite_names_its_scenes_and_stops(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_loss_infinite(monkeypatch, at=5)
+    with pytest.raises(InputError, match=r"step 4: loss is inf on scene000\d_00, scene000\d_00: not finite"):
+        run(config, tmp_path / "run")
+    state = RunDirectory(tmp_path / "run").load_checkpoint()  # of the epoch before
+    assert state["step"] in (2, 3, 4)
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
+def test_or_is_skipped(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    make_loss_infinite(monkeypatch, at=3)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, on_nonfinite="skip"))
+    state = run(config, tmp_path / "run").load_checkpoint()
+    assert state["step"] == 6
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+    assert "step 2: loss is inf on scene" in capsys.readouterr().err
+
+
+def test_batches_without_annotation_are_harmless(config: Config, tmp_path: Path, monkeypatch) -> None:
+    getitem = SceneStore.__getitem__
+
+    def unannotated(self, i):
+        scene = getitem(self, i)
+        return dataclasses.replace(scene, label=scene.label * 0 + IGNORE)
+
+    monkeypatch.setattr(SceneStore, "__getitem__", unannotated)
+    directory = run(config, tmp_path / "run")
+    assert all(tensor.isfinite().all() for tensor in directory.load_checkpoint()["model"].values())
+    assert all(line["loss"] == 0 and line["accuracy"] == 0 for line in directory.read_metrics())
+
+
+def test_unannotated_as_a_class_trains_21_outputs(config: Config, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, unannotated="class", epochs=1))
+    weights = run(config, tmp_path / "run").load_checkpoint()["model"]
+    assert 21 in {tensor.shape[0] for tensor in weights.values() if tensor.dim()}
+
+
+def test_bfloat16_trains(config: Config, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision="bfloat16"))
+    directory = run(config, tmp_path / "run")
+    assert all(tensor.dtype != torch.bfloat16 for tensor in directory.load_checkpoint()["model"].values())
+
+
+def test_a_run_is_never_overwritten(config: Config, tmp_path: Path) -> None:
+    run(config, tmp_path / "run", stop_after=1)
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    with pytest.raises(InputError, match="already holds a run"):
+        run(config, tmp_path / "run")
+    assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+
+
+def test_resume_refuses_another_experiment(config: Config, tmp_path: Path) -> None:
+    run(config, tmp_path / "run", stop_after=2)
+    faster = dataclasses.replace(config, train=dataclasses.replace(config.train, lr=1.0))
+    with pytest.raises(InputError, match=r"resume: train\.lr differs"):
+        run(faster, tmp_path / "run", resume=True)
+    longer = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=5))
+    assert run(longer, tmp_path / "run", resume=True).load_checkpoint()["step"] == 8
+    with pytest.raises(InputError, match="is not a run directory"):
+        run(config, tmp_path / "elsewhere", resume=True)
+
+
+def test_schedules(config: Config) -> None:
+    settings = Config().train
+    assert learning_rate(settings, 0) == learning_rate(settings, 199_999) == 1e-3
+    assert learning_rate(settings, 200_000) == pytest.approx(7e-4)
+    assert learning_rate(settings, 10**8) == 1e-5
+    assert bn_momentum(settings, 0) == 0.5
+    assert bn_momentum(settings, 400_000) == 0.125
+    assert bn_momentum(settings, 10**8) == 0.01
+
+
+def test_the_run_directory_explains_itself(config: Config, tmp_path: Path) -> None:
+    directory = run(config, tmp_path / "run")
+    assert directory.load_config() == config
+    meta = directory.load_meta()
+    assert {"pointseg", "torch", "commit", "arguments", "device", "seed", "store", "label_counts"} <= meta.keys()
+    lines = list(directory.read_metrics())
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert [line["lr"] for line in lines] == pytest.approx([1e-3, 7e-4, 4.9e-4])
+    assert lines[-1]["epoch"] == 4
+    assert all(0 <= line["data_wait"] <= 1 and line["chunks_per_second"] > 0 for line in lines)
+    assert list(directory.tensorboard.iterdir())
+
+
+def test_evaluation_while_training_changes_nothing(config: Config, make_store, tmp_path: Path) -> None:
+    make_store("val", scenes=2, points=500, seed=9)
+    plain = run(config, tmp_path / "plain")
+    changed = dataclasses.replace(config, train=dataclasses.replace(config.train, evaluate_every=2))
+    evaluated = run(changed, tmp_path / "evaluated")
+    for name, tensor in plain.load_checkpoint()["model"].items():
+        assert torch.equal(tensor, evaluated.load_checkpoint()["model"][name]), name
+    scores = [line["eval"] for line in evaluated.read_metrics() if "eval" in line]
+    assert len(scores) == 1
+    assert 0 <= scores[0]["every_vertex"]["pixel"]["accuracy"] <= 1
