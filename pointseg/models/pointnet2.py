@@ -187,7 +187,7 @@ def group_rows(features: Tensor, index: Tensor) -> Tensor:
 
 def interpolate_rows(features: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     """`features` [B, M, C], `index` and `weights` [B, N, 3] -> [B, N, C]."""
-    return three_interpolate(features.transpose(1, 2), index, weights.to(features.dtype)).transpose(1, 2)
+    return three_interpolate(features.transpose(1, 2), index, weights).transpose(1, 2)
 
 
 def level_channels(levels: Sequence[LevelConfig]) -> tuple[int, ...]:
