@@ -48,7 +48,7 @@ def preprocess(
     *,
     splits: tuple[Split, ...] = ("train", "val", "test"),
     align: bool = True,
-    scan_list: Path | None = None,
+    scan_list: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
     workers: int = 0,
     overwrite: bool = False,
 ) -> int:
@@ -74,12 +74,12 @@ def preprocess(
 
 def train(
     *,
-    config: Path | None = None,
-    out: Path | None = None,
+    config: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+    out: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="(default: runs/NAME OF THE CONFIG)")] = None,
     overrides: Overrides = (),
     resume: bool = False,
     device: Device = "auto",
-    stop_after: int | None = None,
+    stop_after: Annotated[int | None, arg(metavar="STEP", help_behavior_hint="")] = None,
 ) -> None:
     """Train a network; under torchrun, on several processes.
 
@@ -88,10 +88,10 @@ def train(
 
     Args:
         config: YAML file of what differs from the defaults (`pointseg config` prints them); not with --resume.
-        out: Run directory [default: runs/<name of the config>].
+        out: Run directory.
         resume: Go on with the run in --out, with its own configuration.
         device: auto takes CUDA where there is any.
-        stop_after: Stop after this many steps, with a checkpoint.
+        stop_after: Stop after this many steps of the run, with a checkpoint.
     """
     from pointseg.distributed import distributed_context
     from pointseg.rundir import RunDirectory
@@ -108,13 +108,20 @@ def train(
 
 
 def evaluate(
-    run: Positional[Path], /, *, checkpoint: Path | None = None, overrides: Overrides = (), device: Device = "auto"
+    run: Positional[Path],
+    /,
+    *,
+    checkpoint: Annotated[
+        Path | None, arg(metavar="FILE", help_behavior_hint="(default: RUN/checkpoints/last.pt)")
+    ] = None,
+    overrides: Overrides = (),
+    device: Device = "auto",
 ) -> None:
     """Score a trained network on whole scenes: pixel, voxel and class accuracy, IoU, per class and per scene.
 
     Args:
         run: Run directory; gets eval.json.
-        checkpoint: Checkpoint to score [default: RUN/checkpoints/last.pt].
+        checkpoint: Checkpoint to score.
         device: auto takes CUDA where there is any.
     """
     from pointseg.distributed import distributed_context
@@ -134,7 +141,7 @@ def predict(
     *,
     out: Annotated[Path, arg(aliases=["-o"])],
     up: Literal["auto", "x", "-x", "y", "-y", "z", "-z"] = "auto",
-    scale: float | None = None,
+    scale: Annotated[float | None, arg(metavar="METRES", help_behavior_hint="(default: guess and say so)")] = None,
     device: Device = "auto",
 ) -> None:
     """Label a point cloud or mesh of one's own: a label, a probability and a colour for every point, in file order.
@@ -144,7 +151,7 @@ def predict(
         file: PLY or PCD file (also XYZ/TXT and NPY).
         out: PLY file to write; faces are kept.
         up: The file's axis that points up; auto guesses and says so.
-        scale: Metres per unit of the file [default: guess and say so].
+        scale: Metres per unit of the file.
         device: auto takes CUDA where there is any.
     """
     from pointseg.distributed import distributed_context
@@ -177,7 +184,7 @@ def demo(
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
-    """The whole job on synthetic rooms: write them, preprocess, train, evaluate, report. About eight minutes on 2 cores.
+    """The whole job on synthetic rooms: write, preprocess, train, evaluate, report. Some eight minutes on 2 cores.
 
     Args:
         out: Run directory; a run that was stopped goes on.
@@ -199,7 +206,9 @@ def doctor() -> None:
     print(examine())
 
 
-def show_config(*, config: Path | None = None, overrides: Overrides = ()) -> None:
+def show_config(
+    *, config: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None, overrides: Overrides = ()
+) -> None:
     """Print the whole configuration: the defaults, changed by a file and by --set.
 
     Args:
@@ -231,6 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
             prog="pointseg",
             description="Semantic segmentation of indoor point clouds: PointNet++ and LatentGNN on ScanNet.",
             args=arguments,
+            config=(tyro.conf.PositionalMetavarFromFieldName,),
         )
     except InputError as error:
         print(f"pointseg: {error}", file=sys.stderr)
