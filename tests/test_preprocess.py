@@ -90,7 +90,7 @@ def test_what_the_store_says_of_itself(root: Path) -> None:
 def test_the_summary_is_readable(root: Path) -> None:
     text = run(root).describe()
     assert "train.h5: written, 3 scans, 162 vertices, 83.3 % annotated" in text
-    assert "test.h5: written, 1 scans, 48 vertices, no labels" in text
+    assert "test.h5: written, 1 scan, 48 vertices, no labels; 1 scan without axisAlignment" in text
     assert "chair                      40.00   40.00" in text
 
 
@@ -105,7 +105,7 @@ def test_scans_without_an_alignment_are_counted(root: Path) -> None:
     ScanFiles(root / "scans" / TRAIN[1]).info.write_text("sceneType = Office\n")
     summary = run(root)
     assert summary.splits["train"].unaligned == 1
-    assert "1 scans have no axisAlignment" in summary.describe()
+    assert "; 1 scan without axisAlignment" in summary.describe()
 
 
 def test_a_second_run_reads_nothing(root: Path, reads: list[str]) -> None:
@@ -148,7 +148,7 @@ def test_broken_scans_are_reported_and_the_others_kept(root: Path, workers: int)
     assert store_of(root, "train").scan_ids == (TRAIN[0], TRAIN[2])
     assert set(summary.splits) == {"train", "test"}
     text = summary.describe()
-    assert "2 scans are left out:" in text
+    assert "Left out: 2 scans" in text
     assert "scene0000_01: " in text
     assert str(root.parent / "store" / ".scans") in text
 

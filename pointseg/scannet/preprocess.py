@@ -67,7 +67,7 @@ class Summary:
             for row, name in enumerate(CLASS_NAMES):
                 lines.append(f"{name:24}" + "".join(f"{100 * shares[row]:8.2f}" for shares in annotated.values()))
         if self.failures:
-            lines += ["", f"{len(self.failures)} scans are left out:"]
+            lines += ["", f"Left out: {_scans(len(self.failures))}"]
             lines += [f"  {scan_id}: {reason}" for scan_id, reason in self.failures]
         if self.kept:
             lines.append(
@@ -289,5 +289,9 @@ def _describe_split(split: SplitSummary) -> str:
     counts = split.label_counts
     share = f"{100 * counts[:-1].sum() / counts.sum():.1f} % annotated" if counts[:-1].any() else "no labels"
     state = "written" if split.written else "up to date"
-    note = f"; {split.unaligned} scans have no axisAlignment" if split.unaligned else ""
-    return f"{split.path}: {state}, {split.scans} scans, {split.points:,} vertices, {share}{note}"
+    note = f"; {_scans(split.unaligned)} without axisAlignment" if split.unaligned else ""
+    return f"{split.path}: {state}, {_scans(split.scans)}, {split.points:,} vertices, {share}{note}"
+
+
+def _scans(count: int) -> str:
+    return f"{count} scan" if count == 1 else f"{count} scans"
