@@ -1,0 +1,11 @@
+"""Synthetic rooms in ScanNet's own layout on disk: furnished, scanned, annotated, deterministic by seed.
+
+`rooms` decides what stands where (`layout` packs it, `furniture` and `fixtures` build it out of `shapes`), `scanning`
+turns it into the mesh a hand-held scanner would give, `writing` annotates it and writes the files.
+"""
+
+from __future__ import annotations
+
+from pointseg.scannet.synthetic.writing import DEFAULT_DENSITY, write_dataset
+
+__all__ = ["DEFAULT_DENSITY", "write_dataset"]

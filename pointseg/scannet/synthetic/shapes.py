@@ -1,0 +1,190 @@
+"""Surfaces that furniture is made of: boxes, turned bodies and cloth, as grids of vertices.
+
+Everything is a `Sheet`: a `[U, V, 3]` grid of points, neighbours joined to quads later, outward side = d/du x d/dv.
+Builders work in the local frame of the object: x to its right along the wall behind it, y out into the room, z up, metres.
+Letters: U, V = lines of a sheet's grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+
+Vec3 = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One surface patch."""
+
+    points: np.ndarray  # [U, V, 3] float64, metres; NaN where the sheet has a hole
+    color: np.ndarray  # [3] or [U, V, 3] float64, 0..1
+    seen: float = 1.0  # share of the surface a depth camera gets back; glass and mirrors return little
+
+
+@dataclass
+class Thing:
+    """One object as an annotator would outline it: a raw category and the sheets of its surface."""
+
+    category: str
+    step: float  # largest distance between neighbouring vertices, metres
+    sheets: list[Sheet] = field(default_factory=list)
+
+    def add(self, points: np.ndarray, color: Vec3 | np.ndarray, seen: float = 1.0) -> None:
+        self.sheets.append(Sheet(points, np.asarray(color, dtype=np.float64), seen))
+
+    def box(
+        self,
+        low: Vec3,
+        high: Vec3,
+        color: Vec3,
+        *,
+        radius: float = 0.0,
+        lean: float = 0.0,
+        faces: str = "-x +x -y +y +z",
+        seen: float = 1.0,
+    ) -> None:
+        """The named faces of a box; edges rounded by `radius`; `lean` shifts y by `lean` per metre of height."""
+        low_corner, high_corner = np.array(low), np.array(high)
+        centre, half = (low_corner + high_corner) / 2, (high_corner - low_corner) / 2
+        radius = min(radius, float(half.min()))
+        for face in faces.split():
+            axis, side = "xyz".index(face[1]), 1 if face[0] == "+" else -1
+            u_axis, v_axis = (axis + 1) % 3, (axis + 2) % 3
+            u = lines(low[u_axis], high[u_axis], self.step)
+            v = lines(low[v_axis], high[v_axis], self.step)
+            points = np.empty((len(u), len(v), 3))
+            points[..., u_axis], points[..., v_axis] = u[:, None], v
+            points[..., axis] = high[axis] if side > 0 else low[axis]
+            if radius > 0:
+                offset = points - centre
+                inner = np.clip(offset, radius - half, half - radius)
+                outer = offset - inner
+                length = np.sqrt((outer * outer).sum(-1, keepdims=True))
+                points = centre + inner + radius * outer / length
+            if lean:
+                points[..., 1] += lean * (points[..., 2] - low[2])
+            self.add(points if side > 0 else points.swapaxes(0, 1), color, seen)
+
+    def turned(
+        self,
+        profile: Sequence[tuple[float, float]],
+        color: Vec3,
+        *,
+        centre: tuple[float, float] = (0.0, 0.0),
+        half: tuple[float, float] = (1.0, 1.0),
+        exponent: float = 2.0,
+    ) -> None:
+        """A body around a vertical axis: cross-sections are superellipses with half axes `half` times a scale.
+
+        `profile` lists (scale, z) from the bottom outside over the rim to the inside. Exponent 2 gives ellipses,
+        larger ones rounded rectangles.
+        """
+        scale, height = _subdivided(np.array(profile, dtype=np.float64), self.step / max(half), self.step)
+        rim = 2 * math.pi * max(half) * max(s for s, _ in profile)
+        angle = np.linspace(0.0, 2 * math.pi, max(8, math.ceil(rim / self.step)) + 1)
+        cos, sin = np.cos(angle), np.sin(angle)
+        points = np.empty((len(angle), len(scale), 3))
+        points[..., 0] = centre[0] + half[0] * (np.sign(cos) * np.abs(cos) ** (2 / exponent))[:, None] * scale
+        points[..., 1] = centre[1] + half[1] * (np.sign(sin) * np.abs(sin) ** (2 / exponent))[:, None] * scale
+        points[..., 2] = height
+        points[-1] = points[0]
+        self.add(points, color)
+
+    def rod(self, x: float, y: float, z: tuple[float, float], radius: float, color: Vec3) -> None:
+        """A vertical round bar."""
+        self.turned([(1.0, z[0]), (1.0, z[1]), (0.0, z[1])], color, centre=(x, y), half=(radius, radius))
+
+    def wall_panel(
+        self,
+        x: tuple[float, float],
+        z: tuple[float, float],
+        y: float,
+        color: Vec3,
+        *,
+        holes: Sequence[tuple[float, float, float, float]] = (),
+        seen: float = 1.0,
+    ) -> None:
+        """An upright rectangle facing +y, without the rectangles `holes` = (x0, x1, z0, z1)."""
+        across = broken_lines([*x, *(edge for hole in holes for edge in hole[:2])], self.step)
+        up = broken_lines([*z, *(edge for hole in holes for edge in hole[2:])], self.step)
+        points = np.empty((len(up), len(across), 3))
+        points[..., 0], points[..., 1], points[..., 2] = across, y, up[:, None]
+        for x0, x1, z0, z1 in holes:
+            inside_x = (across > x0 + 1e-6) & (across < x1 - 1e-6)
+            inside_z = (up > z0 + 1e-6) & (up < z1 - 1e-6)
+            # A hole that reaches the panel's edge takes the edge too.
+            inside_z |= ((up <= z[0] + 1e-6) & (z0 <= z[0])) | ((up >= z[1] - 1e-6) & (z1 >= z[1]))
+            points[np.ix_(inside_z, inside_x)] = np.nan
+        self.add(points, color, seen)
+
+    def cloth(
+        self, x: tuple[float, float], z: tuple[float, float], y: float, color: Vec3, fold: float, rng: Generator
+    ) -> None:
+        """A curtain in folds of depth `fold`, facing +y."""
+        across = lines(*x, self.step * 0.7)
+        up = lines(*z, self.step)
+        wave = rng.uniform(0.12, 0.25)
+        phase = (
+            2 * math.pi * across / wave + 0.8 * np.sin(2 * math.pi * across / rng.uniform(0.5, 1.1)) + rng.uniform(0, 6)
+        )
+        flare = np.linspace(1.0, rng.uniform(0.5, 0.8), len(up))[:, None]
+        points = np.empty((len(up), len(across), 3))
+        points[..., 0], points[..., 2] = across, up[:, None]
+        points[..., 1] = y + fold * flare * np.sin(phase + rng.uniform(-0.6, 0.6) * flare)
+        shade = 0.9 + 0.1 * np.sin(phase)[None, :, None] * np.ones((len(up), 1, 1))
+        self.add(points, np.asarray(color) * shade)
+
+    def placed(self, x: float, y: float, angle: float, z: float = 0.0) -> Thing:
+        """The same object turned by `angle` (radians, counter-clockwise) and moved to (x, y, z)."""
+        cos, sin = math.cos(angle), math.sin(angle)
+
+        def move(points: np.ndarray) -> np.ndarray:
+            moved = np.empty_like(points)
+            moved[..., 0] = points[..., 0] * cos - points[..., 1] * sin + x
+            moved[..., 1] = points[..., 0] * sin + points[..., 1] * cos + y
+            moved[..., 2] = points[..., 2] + z
+            return moved
+
+        sheets = [Sheet(move(sheet.points), sheet.color, sheet.seen) for sheet in self.sheets]
+        return Thing(self.category, self.step, sheets)
+
+
+@dataclass
+class Group:
+    """Things that stand together: footprint x in [-width/2, width/2], y in [0, depth]; the first thing is the main one."""
+
+    width: float
+    depth: float
+    height: float
+    things: list[Thing]
+
+    def placed(self, x: float, y: float, angle: float, z: float = 0.0) -> list[Thing]:
+        return [thing.placed(x, y, angle, z) for thing in self.things]
+
+
+def lines(low: float, high: float, step: float) -> np.ndarray:
+    """Evenly spaced coordinates from `low` to `high`, at most `step` apart."""
+    return np.linspace(low, high, max(2, math.ceil((high - low) / step - 1e-9) + 1))
+
+
+def broken_lines(edges: Sequence[float], step: float) -> np.ndarray:
+    """Coordinates at most `step` apart that pass through every one of `edges` exactly."""
+    marks = sorted(set(edges))
+    pieces = [lines(low, high, step)[:-1] for low, high in zip(marks[:-1], marks[1:], strict=True)]
+    return np.concatenate([*pieces, [marks[-1]]])
+
+
+def _subdivided(profile: np.ndarray, scale_step: float, height_step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points along the polyline `profile [K, 2]`, at most one step apart in either coordinate."""
+    pieces = [profile[:1]]
+    for start, end in zip(profile[:-1], profile[1:], strict=True):
+        pieces_needed = max(abs(end[0] - start[0]) / scale_step, abs(end[1] - start[1]) / height_step)
+        share = np.linspace(0.0, 1.0, max(1, math.ceil(pieces_needed)) + 1)[1:, None]
+        pieces.append(start + share * (end - start))
+    joined = np.concatenate(pieces)
+    return joined[:, 0], joined[:, 1]

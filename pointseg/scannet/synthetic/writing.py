@@ -1,0 +1,221 @@
+"""The files of a synthetic data set, in ScanNet's own layout."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from tqdm import tqdm
+
+from pointseg.atomic import replacing
+from pointseg.errors import InputError
+from pointseg.scannet.labels import Split, colorize, nyu40_to_train, spaces_of
+from pointseg.scannet.ply import write_ply
+from pointseg.scannet.scan import ScanFiles
+from pointseg.scannet.synthetic.categories import CATEGORIES, label_table
+from pointseg.scannet.synthetic.rooms import furnish
+from pointseg.scannet.synthetic.scanning import Mesh, scan
+
+GENERATOR = 1  # raise it whenever the same parameters give other rooms
+DEFAULT_DENSITY = 500.0  # vertices per square metre of surface: 4.5 cm between neighbours, about 50,000 vertices a room
+LABEL_TABLE = "scannetv2-labels.combined.tsv"
+PARAMETERS = "synthetic.json"
+PARTIAL = ".partial"  # rooms being written
+
+
+@dataclass(frozen=True)
+class _Job:
+    out: Path
+    split: Split
+    number: int  # within the split
+    space: int
+    seed: int
+    density: float
+
+    @property
+    def scan_id(self) -> str:
+        return f"scene{self.space:04d}_00"
+
+    @property
+    def folder(self) -> Path:
+        return self.out / ("scans_test" if self.split == "test" else "scans") / self.scan_id
+
+
+def write_dataset(
+    out: Path,
+    *,
+    scenes: int,
+    val_scenes: int = 0,
+    test_scenes: int = 0,
+    seed: int,
+    density: float = DEFAULT_DENSITY,
+    workers: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Writes `scenes` training, `val_scenes` validation and `test_scenes` test rooms under `out`.
+
+    Rooms take the first space numbers of ScanNet's split, scan 00. A room depends on `seed`, its space and `density`
+    (vertices per square metre of surface) alone, not on `workers` (processes; default: one per CPU).
+    A folder that holds an unfinished data set of the same parameters is completed; InputError if `out` holds anything
+    else.
+    """
+    jobs = _jobs(out, {"train": scenes, "val": val_scenes, "test": test_scenes}, seed, density)
+    parameters = {
+        "generator": GENERATOR,
+        "scenes": scenes,
+        "val_scenes": val_scenes,
+        "test_scenes": test_scenes,
+        "seed": seed,
+        "density": density,
+    }
+    _prepare(out, parameters)
+    missing = [job for job in jobs if not job.folder.is_dir()]
+    workers = min(workers or len(os.sched_getaffinity(0)), len(missing))
+    bar = tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="rooms", unit="room", disable=not progress)
+    with bar:
+        if workers > 1:
+            # Not forked: the caller may have threads running.
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(workers, mp_context=context) as pool:
+                for _ in pool.map(_write_room, missing):
+                    bar.update()
+        else:
+            for job in missing:
+                _write_room(job)
+                bar.update()
+    shutil.rmtree(out / PARTIAL, ignore_errors=True)
+
+
+def _jobs(out: Path, counts: dict[Split, int], seed: int, density: float) -> list[_Job]:
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, got {seed}")
+    if not 50 <= density <= 20_000:
+        raise InputError(f"density must be 50 to 20000 vertices per square metre, got {density:g}")
+    if sum(counts.values()) < 1:
+        raise InputError(f"scenes must be 1 or more over all splits, got {sum(counts.values())}")
+    jobs = []
+    for split, count in counts.items():
+        spaces = spaces_of(split)
+        if not 0 <= count <= len(spaces):
+            raise InputError(f"{split} scenes must be 0 to {len(spaces)}, as many as ScanNet has spaces, got {count}")
+        jobs += [_Job(out, split, number, space, seed, density) for number, space in enumerate(spaces[:count])]
+    return jobs
+
+
+def _prepare(out: Path, parameters: dict[str, float]) -> None:
+    """Makes the folder, or checks that what is in it was begun with the same parameters."""
+    path = out / PARAMETERS
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: expected a folder to write to, got a file")
+    if path.exists():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if begun != parameters:
+            differing = ", ".join(f"{key} {begun.get(key)}" for key in parameters if begun.get(key) != parameters[key])
+            raise InputError(
+                f"{out}: holds a synthetic data set with other parameters ({differing}); choose another folder"
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise InputError(f"{out}: expected an empty or new folder, got one with {next(out.iterdir()).name} in it")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in ((LABEL_TABLE, label_table()), (PARAMETERS, json.dumps(parameters, indent=1) + "\n")):
+        with replacing(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _write_room(job: _Job) -> None:
+    """Builds one room and writes its files; the folder appears under its name when all are there."""
+    rng = np.random.default_rng([job.seed, job.space])
+    step = 1 / math.sqrt(job.density)
+    scene_type, room = furnish(rng, job.number, step)
+    mesh, cameras = scan(room.things, room.plan, step, rng)
+    names = [thing.category for thing in room.things]
+
+    files = ScanFiles(job.out / PARTIAL / job.scan_id)
+    shutil.rmtree(files.folder, ignore_errors=True)
+    files.folder.mkdir(parents=True)
+    alignment = _alignment(mesh, rng)
+    xyz = (mesh.xyz - alignment[:3, 3]) @ alignment[:3, :3]  # the inverse: what is on disk is not aligned
+    rgba = np.full((len(xyz), 4), 255, dtype=np.uint8)
+    rgba[:, :3] = np.rint(mesh.rgb * 255)
+    write_ply(files.mesh, xyz, rgba, faces=mesh.faces)
+    if job.split != "test":
+        segments = segment(mesh, rng)
+        groups = annotate(mesh.thing, segments, names, rng)
+        label = labels_of(segments, groups)
+        rgba[:, :3] = colorize(nyu40_to_train(label))
+        write_ply(files.labels, xyz, rgba, label=label, faces=mesh.faces)
+        _write_json(files.segments, {"sceneId": job.scan_id, "segIndices": segments.tolist()})
+        _write_json(files.aggregation, {"sceneId": f"scannet.{job.scan_id}", "segGroups": groups})
+        info = {
+            "axisAlignment": " ".join(f"{value:.6f}" for value in alignment.ravel()),
+            "numDepthFrames": cameras,
+            "sceneType": scene_type,
+        }
+        files.info.write_text("".join(f"{key} = {value}\n" for key, value in info.items()), encoding="utf-8")
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    files.folder.rename(job.folder)
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+
+
+def _alignment(mesh: Mesh, rng: Generator) -> np.ndarray:
+    """A matrix [4, 4] that turns the scanner's frame about z and shifts it so that the room comes to lie as built.
+
+    Rounded to what the text file holds, so that applying the file's matrix gives the room back exactly.
+    """
+    angle = rng.uniform(-math.pi, math.pi)
+    cos, sin = round(math.cos(angle), 6), round(math.sin(angle), 6)
+    middle = (mesh.xyz.min(0) + mesh.xyz.max(0)) / 2
+    matrix = np.eye(4)
+    matrix[:2, :2] = (cos, -sin), (sin, cos)
+    matrix[:3, 3] = np.round([middle[0] + rng.normal(), middle[1] + rng.normal(), rng.normal(0, 0.1)], 6)
+    return matrix
+
+
+def segment(mesh: Mesh, rng: Generator) -> np.ndarray:
+    """An over-segmentation [P]: pieces of one object, one main direction and one region; ids are vertex numbers."""
+    direction = np.abs(mesh.normal).argmax(1)
+    side = np.take_along_axis(mesh.normal, direction[:, None], 1)[:, 0] > 0
+    cell = np.floor((mesh.xyz + rng.uniform(0, 0.7, 3)) / 0.7).astype(np.int64)
+    cell -= cell.min(0)
+    key = mesh.thing * 6 + direction * 2 + side
+    for axis in range(3):
+        key = key * (cell[:, axis].max() + 1) + cell[:, axis]
+    _, first, number = np.unique(key, return_index=True, return_inverse=True)
+    return first[number]
+
+
+def annotate(thing: np.ndarray, segments: np.ndarray, categories: list[str], rng: Generator) -> list[dict]:
+    """The segment groups of the aggregation file: a few objects, and parts of others, are left out."""
+    groups: list[dict] = []
+    for index, category in enumerate(categories):
+        own = np.unique(segments[thing == index])
+        structure = category in ("wall", "floor")
+        if len(own) == 0 or (not structure and rng.random() < (0.5 if category == "ceiling" else 0.03)):
+            continue
+        if structure:
+            own = own[rng.random(len(own)) < 0.97]
+        elif rng.random() < 0.12:
+            own = own[rng.random(len(own)) < 0.7]
+        if len(own):
+            number = len(groups)
+            groups.append({"id": number, "objectId": number, "label": category, "segments": own.tolist()})
+    return groups
+
+
+def labels_of(segments: np.ndarray, groups: list[dict]) -> np.ndarray:
+    """NYU40 id of each vertex [P] uint16; 0 where no group names the vertex's segment."""
+    of_segment = np.zeros(int(segments.max()) + 1, dtype=np.uint16)
+    for group in groups:
+        of_segment[group["segments"]] = CATEGORIES[group["label"]][0]
+    return of_segment[segments]
