@@ -13,6 +13,7 @@ from pointseg.scannet import preprocess as module
 from pointseg.scannet.labels import CLASS_NAMES
 from pointseg.scannet.preprocess import Summary, preprocess
 from pointseg.scannet.scan import ScanFiles
+from pointseg.scannet.synthetic import write_dataset
 from pointseg.store import SCHEMA_VERSION, SceneStore
 
 TRAIN, VAL, TEST = ("scene0000_00", "scene0000_01", "scene0706_00"), ("scene0011_00",), ("scene0707_00",)
@@ -264,3 +265,20 @@ def test_scans_outside_scannets_numbers(root: Path) -> None:
     summary = run(root)
     assert [failure.scan_id for failure in summary.failures] == ["scene0900_00"]
     assert summary.splits["train"].scans == 3
+
+
+def test_synthetic_rooms_take_the_same_path(tmp_path: Path) -> None:
+    """Labels derived from segments, groups and table equal labels.ply in the generator's rooms, vertex by vertex."""
+    write_dataset(tmp_path / "rooms", scenes=1, val_scenes=1, test_scenes=1, seed=3, density=150.0)
+    summary = run(tmp_path / "rooms")
+    assert summary.failures == ()
+    assert [split.scans for split in summary.splits.values()] == [1, 1, 1]
+    for split in ("train", "val"):
+        store = store_of(tmp_path / "rooms", split)
+        ScanFiles(tmp_path / "rooms" / "scans" / store.scan_ids[0]).labels.unlink()
+        assert store.label_counts[0, :-1].sum() > store.label_counts[0, -1] > 0
+    derived = preprocess(tmp_path / "rooms", tmp_path / "derived", splits=("train", "val"), progress=False)
+    for split in derived.splits:
+        expected, got = store_of(tmp_path / "rooms", split)[0], SceneStore(tmp_path / "derived" / f"{split}.h5")[0]
+        np.testing.assert_array_equal(got.label, expected.label)
+        np.testing.assert_array_equal(got.xyz, expected.xyz)
