@@ -117,9 +117,9 @@ def test_labels_must_be_there_in_train_and_val(folder: Path) -> None:
     files.labels.unlink()
     assert_refused(folder, r"labels\.ply: no such file, and no scannetv2-labels\.combined\.tsv beside the scans")
     files.aggregation.unlink()
-    assert_refused(folder, r"labels\.ply: no such file, and neither scene0000_00\.aggregation\.json to make it from")
+    assert_refused(folder, r"labels\.ply: no such file, and no scene0000_00\.aggregation\.json to make it from")
     files.segments.unlink()
-    assert_refused(folder, r"neither scene0000_00_vh.*segs\.json nor scene0000_00\.aggregation\.json to make it from")
+    assert_refused(folder, r"no scene0000_00_vh.*segs\.json and no scene0000_00\.aggregation\.json to make it from")
 
 
 def test_a_mesh_cut_short(folder: Path) -> None:

@@ -164,12 +164,15 @@ class _Job:
         store = None if self.overwrite else self.existing(split)
         if store is None:
             return
-        got, wanted = (store.meta.created.get("source"), store.meta.aligned), (self.source, self.align)
+        got, wanted = _content(store.meta.created.get("source"), store.meta.aligned), _content(self.source, self.align)
         if got != wanted:
             raise InputError(
-                f"{store.path}: expected a store of (source, aligned) = {wanted}, got one of {got}; "
-                f"name another folder, or replace it with --overwrite"
+                f"{store.path}: expected {wanted}, got {got}; name another folder, or replace it with --overwrite"
             )
+
+
+def _content(source: object, aligned: bool) -> str:
+    return f"{source!r}, {'aligned' if aligned else 'not aligned'}"
 
 
 def _by_split(folders: Sequence[Path], scan_list: Path | None) -> tuple[dict[str, list[Path]], list[Failure]]:

@@ -187,7 +187,7 @@ def _read_labels(files: ScanFiles, points: int, label_map: LabelMap | None) -> n
         return nyu40_to_train(_derive_nyu40(files, points, label_map))
     if split_of(files.scan_id) == "test":
         return None
-    raise InputError(f"{files.labels}: no such file, and neither {' nor '.join(absent)} to make it from")
+    raise InputError(f"{files.labels}: no such file, and no {' and no '.join(absent)} to make it from")
 
 
 _SegmentId = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]  # what an int64 array can hold
