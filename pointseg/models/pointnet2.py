@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from pointseg.config import LevelConfig, ScaleConfig
 from pointseg.models.layers import Dropout, Layer, mlp
+from pointseg.models.pooling import layer_max
 
 _TINY_DISTANCE2 = 1e-10  # squared metres; a point that is its own centre gets all the weight
 
@@ -151,9 +152,9 @@ class SetAbstraction(nn.Module):
             if features is not None:
                 y = y + group_rows(F.linear(features, weight[:, 3:]), index)
             y = first.activate(y)
-            for layer in rest:
+            for layer in rest[:-1]:
                 y = layer(y)
-            pooled.append(y.amax(dim=2))
+            pooled.append(layer_max(rest[-1], y) if rest else y.amax(dim=2))
         return torch.cat(pooled, dim=2) if len(pooled) > 1 else pooled[0]
 
 

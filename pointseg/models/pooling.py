@@ -1,0 +1,77 @@
+"""A layer followed by the maximum over neighbours, without ever writing the normalised, activated tensor.
+
+Scaling, shifting and ReLU keep order, or reverse it where BatchNorm's scale is negative. So the maximum can be taken of the
+linear map's output with each channel's sign turned accordingly, and BatchNorm and ReLU follow on the pooled values:
+exactly the same numbers, on K times fewer. B batch, M centres, K neighbours, C channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pointseg.models.layers import Layer
+
+
+def layer_max(layer: Layer, x: Tensor) -> Tensor:
+    """`layer(x).amax(dim=2)`: `x` [B, M, K, Ci] -> [B, M, Co]."""
+    weight, bias = layer.affine()
+    if not layer.training:
+        return F.linear(x, weight, bias).amax(dim=2).relu()
+    norm = layer.norm
+    if type(norm) is not nn.BatchNorm1d:  # SyncBatchNorm: its statistics are not of this process alone
+        return layer(x).amax(dim=2)
+    sign = torch.where(norm.weight >= 0, 1.0, -1.0).to(weight.dtype).detach()
+    y = F.linear(x, weight * sign.unsqueeze(1))  # the linear map's output times `sign`
+    mean, variance = _update_statistics(norm, y, sign)
+    return _NormMax.apply(y, norm.weight * sign, norm.bias, mean, variance, norm.eps).relu()
+
+
+@torch.no_grad()
+def _update_statistics(norm: nn.BatchNorm1d, y: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [C] of `y`; moves the running statistics, which are those of `sign` * y."""
+    running_mean = norm.running_mean * sign
+    mean, variance = torch.batch_norm_update_stats(y.flatten(0, 2), running_mean, norm.running_var, norm.momentum)
+    norm.running_mean.copy_(running_mean * sign)
+    norm.num_batches_tracked += 1
+    return mean, variance
+
+
+class _NormMax(torch.autograd.Function):
+    """max over K of BatchNorm(y): `y` [B, M, K, C], scale >= 0, shift, mean, variance [C] -> [B, M, C].
+
+    The mean and the variance are those of y over its rows, and the backward pass differentiates through them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor, eps: float
+    ) -> Tensor:
+        batch, centres, neighbours, channels = y.shape
+        pooled, index = F.max_pool2d(y.permute(0, 3, 1, 2), (1, neighbours), return_indices=True)
+        pooled, index = pooled.permute(0, 2, 3, 1).flatten(0, 2), index.permute(0, 2, 3, 1).flatten(1, 2)
+        inverse = torch.rsqrt(variance + eps)
+        ctx.save_for_backward(y, pooled, index, scale, mean, inverse)
+        output = F.batch_norm(pooled, mean, variance, scale, shift, training=False, eps=eps)
+        return output.view(batch, centres, channels)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """With n rows, x^ = (y - mean) * inverse, and g the gradient at each maximum's place and 0 elsewhere:
+        dy = scale * inverse * (g - sum(g) / n - x^ * sum(g x^) / n)."""
+        y, pooled, index, scale, mean, inverse = ctx.saved_tensors
+        dense_grad = grad.flatten(0, 1).to(mean.dtype)
+        rows = y.shape[0] * y.shape[1] * y.shape[2]
+        normalised = (pooled.to(mean.dtype) - mean) * inverse
+        grad_shift, grad_scale = dense_grad.sum(0), (dense_grad * normalised).sum(0)
+        # The two terms that every row has are an affine map of y: one pass of the evaluation-mode kernel.
+        slope = -scale * inverse.square() * grad_scale / rows
+        offset = -scale * inverse * grad_shift / rows
+        grad_y = F.batch_norm(y.flatten(0, 2), mean, torch.ones_like(mean), slope, offset, training=False, eps=0.0)
+        places = (dense_grad * (scale * inverse)).to(y.dtype).view(index.shape)
+        grad_y.view(y.shape[0], -1, y.shape[3]).scatter_add_(1, index, places)
+        return grad_y.view(y.shape), grad_scale, grad_shift, None, None, None
