@@ -15,7 +15,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def shape(x: Tensor, name: str, letters: str, **sizes: int) -> None:
-    """Raises unless `x` has a dimension per letter of e.g. "B N 3" (digits stand for themselves) and the given sizes."""
+    """Raises unless `x` has one dimension a letter of e.g. "B N 3" (digits are sizes) and the given sizes."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
     wanted = letters.split()

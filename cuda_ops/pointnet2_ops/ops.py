@@ -1,6 +1,6 @@
 """The operators: argument checks, the call into the compiled library, fake kernels and gradients.
 
-Legend: B clouds, N points, M centres or known points, K neighbours, C channels. All tensors of a call are on one device.
+Legend: B clouds, N points, M centres or known points, K neighbours, C channels. The tensors of a call share a device.
 Coordinates are float32 or float64; bfloat16 and float16 coordinates are converted to float32, whatever autocast says.
 They get no gradient from sampling and searching. Features are float32, float64, bfloat16 or float16; sums over half
 types are taken in float32. Index results are int32, index arguments int32 or int64.

@@ -1,0 +1,24 @@
+"""Fixtures of the operator tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pointnet2_ops
+import pytest
+import torch
+
+DEVICES = ["cpu", *(["cuda"] if pointnet2_ops.CUDA_LIBRARY and torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
