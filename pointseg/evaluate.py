@@ -25,9 +25,11 @@ from pointseg.inference import answers, evaluation_mode, load_network, output_cl
 from pointseg.metrics import confusion_counts, voxel_representatives
 from pointseg.rundir import RunDirectory, write_json
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
-from pointseg.scoreboard import DEFINITIONS, MEASURES, SCHEMA, protocol_result
+from pointseg.scoreboard import DEFINITIONS, MEASURES, SCHEMA, format_table, protocol_result
 from pointseg.store import Scene, SceneStore
 from pointseg.tiling import drawn_chunks
+
+__all__ = ["evaluate", "evaluate_run", "format_table"]
 
 
 @dataclass

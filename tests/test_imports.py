@@ -33,14 +33,18 @@ ALLOWED = {
     "pointseg.losses": set(),
     "pointseg.metrics": LABELS,
     "pointseg.rundir": {"pointseg.config", "pointseg.atomic"},
-    "pointseg.render": LABELS,
+    "pointseg.render": set(),
+    "pointseg.charts": set(),
     "pointseg.formats": {"pointseg.scannet.ply"},
     "pointseg.inference": CHUNKS | LEARNING,
-    "pointseg.evaluate": {"pointseg.inference"} | CHUNKS | LEARNING,
+    "pointseg.scoreboard": LABELS | {"pointseg.metrics"},
+    "pointseg.evaluate": {"pointseg.inference", "pointseg.scoreboard"} | CHUNKS | LEARNING,
     "pointseg.predict": CHUNKS | LEARNING | {"pointseg.inference", "pointseg.formats", "pointseg.scannet.ply"},
     "pointseg.train": CHUNKS | LEARNING | {"pointseg.inference", "pointseg.evaluate"},
     # Reads the files of a run directory only: no networks, no stores.
-    "pointseg.report": LABELS | {"pointseg.render", "pointseg.atomic"},
+    "pointseg.report": LABELS
+    | {"pointseg.scannet.published", "pointseg.config", "pointseg.rundir", "pointseg.scoreboard"}
+    | {"pointseg.render", "pointseg.charts"},
     "pointseg.demo": {"pointseg"},
     "pointseg.doctor": {"pointnet2_ops"},
     "pointseg.cli": {"pointseg"},
