@@ -16,8 +16,8 @@ from pointseg.config import Config, changed_keys
 from pointseg.errors import InputError
 from pointseg.render import CORRECT, UNSCORED, WRONG, encode_png, error_colors, render, room_view
 from pointseg.rundir import RunDirectory, read_json, write_text
-from pointseg.scannet import published
 from pointseg.scannet.labels import CLASS_COLORS, IGNORE, IGNORE_COLOR, colorize
+from pointseg.scannet.published import ROWS, SCANS
 from pointseg.scoreboard import SCHEMA
 
 # The columns of the tables of scores: heading, measure, score.
@@ -94,7 +94,7 @@ def _gather(run: RunDirectory) -> dict[str, Any]:
         "part": result["protocols"][main],
         "columns": COLUMNS,
         "headlines": HEADLINES,
-        "published": published.ROWS if _is_scannet_val(result) else (),
+        "published": ROWS if _is_scannet_val(result) else (),
         "unannotated": _hex(IGNORE_COLOR),
         "error_legend": [("correct", _hex(CORRECT)), ("wrong", _hex(WRONG)), ("not scored", _hex(UNSCORED))],
         "colors": [_hex(color) for color in CLASS_COLORS],
@@ -129,7 +129,7 @@ def _describe_network(config: Config) -> str:
 def _is_scannet_val(result: dict[str, Any]) -> bool:
     """May the published rows stand next to these scores?"""
     known_real = "synthetic" in result["data"] and not result["data"]["synthetic"]
-    return known_real and result["split"] == "val" and result["scenes"] == published.SCANS
+    return known_real and result["split"] == "val" and result["scenes"] == SCANS
 
 
 def _confusion(counts: list[list[int]]) -> list[dict[str, Any]]:

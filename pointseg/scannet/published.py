@@ -19,7 +19,7 @@ class Row(NamedTuple):
     class_voxel: float | None = None
 
 
-ROWS = (
+ROWS: tuple[Row, ...] = (
     Row("3DCNN", 73.0),
     Row("PointNet", 73.9),
     Row("PointNet++ SSG", 83.2, 81.5, 51.7, 53.1),
