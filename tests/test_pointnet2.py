@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pointseg.config import LatentGNNConfig, LevelConfig, ModelConfig, ScaleConfig, load_config
 from pointseg.losses import segmentation_loss
 from pointseg.models import PointNet2, build_model
-from pointseg.models.layers import Dropout, Layer, set_bn_momentum
+from pointseg.models.layers import Layer, set_bn_momentum
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -186,28 +186,6 @@ def test_bn_momentum_reaches_every_norm():
     before = [norm.running_mean.clone() for norm in norms]
     model(cloud(2, 150, torch.float32))
     assert all((norm.running_mean != mean).any() for norm, mean in zip(norms, before, strict=True))
-
-
-@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
-def test_dropout(p):
-    x = torch.ones(101, 999)
-    y = Dropout(p)(x)
-    kept = (y != 0).float().mean().item()
-    assert kept == pytest.approx(1 - p, abs=0.01)
-    if p < 1:
-        torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)), rtol=1e-4, atol=0)
-    assert torch.equal(Dropout(p).eval()(x), x)
-
-
-def test_dropout_draws_from_the_global_generator_and_masks_gradients():
-    x = torch.ones(33, 7, requires_grad=True)
-    torch.manual_seed(3)
-    y = Dropout(0.5)(x)
-    y.sum().backward()
-    assert torch.equal(x.grad, y.detach())
-    torch.manual_seed(3)
-    assert torch.equal(Dropout(0.5)(x), y)
-    assert not torch.equal(Dropout(0.5)(x), y)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """A layer followed by the maximum over neighbours, without ever writing the normalised, activated tensor.
 
-Scaling, shifting and ReLU keep order, or reverse it where BatchNorm's scale is negative. So the maximum can be taken of the
-linear map's output with each channel's sign turned accordingly, and BatchNorm and ReLU follow on the pooled values:
-exactly the same numbers, on K times fewer. B batch, M centres, K neighbours, C channels.
+Scaling, shifting and ReLU keep order, or reverse it where BatchNorm's scale is negative. So the maximum can be taken of
+the linear map's output with each channel's sign turned accordingly, and BatchNorm and ReLU follow on the pooled values:
+the same function, on K times fewer values. B batch, M centres, K neighbours, C channels.
 """
 
 from __future__ import annotations

@@ -1,0 +1,135 @@
+"""The building blocks: folded BatchNorm, the maximum taken before BatchNorm, dropout."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pointseg.models.layers import Dropout, Layer
+from pointseg.models.pooling import layer_max
+
+
+def random_layer(inputs: int, outputs: int, dtype=torch.float64) -> Layer:
+    """A layer whose BatchNorm has scales of both signs and one of 0, and running statistics that matter."""
+    generator = torch.Generator().manual_seed(0)
+    layer = Layer(inputs, outputs).to(dtype)
+    for tensor in (*layer.parameters(), layer.norm.running_mean):
+        tensor.data.copy_(torch.randn(tensor.shape, generator=generator, dtype=dtype))
+    layer.norm.running_var.copy_(torch.rand(outputs, generator=generator, dtype=dtype) + 0.5)
+    layer.norm.weight.data[0], layer.norm.bias.data[0] = (
+        0,
+        -1,
+    )  # above ReLU's zero, a scale of 0 is a kink of the maximum
+    assert (layer.norm.weight < 0).any()
+    assert (layer.norm.weight > 0).any()
+    return layer
+
+
+def plain(layer: Layer, x: Tensor) -> Tensor:
+    """Linear, BatchNorm, ReLU by PyTorch's modules one after the other."""
+    y = F.linear(x, layer.linear.weight)
+    return F.relu(layer.norm(y.flatten(0, -2)).view(y.shape))
+
+
+def neighbourhoods(dtype=torch.float64) -> Tensor:
+    """[2, 5, 4, 6] with repeated neighbours, as padded balls have."""
+    x = torch.randn(2, 5, 4, 6, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    x[:, 1:, 2:] = x[:, 1:, :1]
+    return x
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("pooled", [True, False])
+def test_layer_is_linear_batchnorm_relu(pooled, training):
+    layer = random_layer(6, 8).train(training)
+    reference = copy.deepcopy(layer)
+    x, copied = neighbourhoods().requires_grad_(), neighbourhoods().requires_grad_()
+    output = layer_max(layer, x) if pooled else layer(x)
+    expected = plain(reference, copied)
+    expected = expected.max(dim=2).values if pooled else expected
+    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+    weight = torch.randn(output.shape, dtype=torch.float64)
+    (output * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(x.grad.sum(2), copied.grad.sum(2), rtol=1e-11, atol=1e-11)  # ties may share it otherwise
+    for ours, theirs in zip(layer.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-11, atol=1e-11)
+    for ours, theirs in zip(layer.buffers(), reference.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=1e-13)
+
+
+def test_pooling_before_batchnorm_loses_no_accuracy():
+    layer = random_layer(16, 32, torch.float32)
+    x = torch.randn(4, 50, 16, 16)
+    torch.testing.assert_close(layer_max(layer, x), plain(copy.deepcopy(layer), x).amax(dim=2), rtol=2e-6, atol=2e-6)
+    layer.eval()
+    assert torch.equal(layer_max(layer, x), layer(x).amax(dim=2))
+
+
+def test_gradients_of_the_pooled_layer():
+    layer = random_layer(6, 5)
+    names = [name for name, _ in layer.named_parameters()]
+    values = [p.detach().clone().requires_grad_() for p in layer.parameters()]
+    values[names.index("norm.weight")].data[0] = 0.5  # at 0 the maximum has a kink
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return layer_max(self.layer, x)
+
+    def function(x, *parameters):
+        named = {f"layer.{name}": value for name, value in zip(names, parameters, strict=True)}
+        return torch.func.functional_call(Pooled(), named, (x,))
+
+    x = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(function, (x, *values))
+
+
+def test_pooled_layer_in_bfloat16():
+    layer = random_layer(16, 32, torch.float32)
+    x = torch.randn(4, 50, 16, 16, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = layer_max(layer, x)
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low.float(), layer_max(layer, x), rtol=0.05, atol=0.05)
+    low.float().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in (x, *layer.parameters()))
+
+
+def test_synchronised_batchnorm_is_left_to_itself():
+    layer = random_layer(6, 8)
+    plain_norm = layer.norm
+    layer.norm = nn.SyncBatchNorm(8).double()
+    layer.norm.load_state_dict(plain_norm.state_dict())
+    layer.norm.forward = plain_norm.forward  # without a process group, what a group of one would do
+    expected = plain(layer, neighbourhoods()).amax(dim=2)
+    torch.testing.assert_close(layer_max(layer, neighbourhoods()), expected)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
+def test_dropout(p):
+    x = torch.ones(101, 999)
+    y = Dropout(p)(x)
+    kept = (y != 0).float().mean().item()
+    assert kept == pytest.approx(1 - p, abs=0.01)
+    if p < 1:
+        torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)), rtol=1e-4, atol=0)
+    assert torch.equal(Dropout(p).eval()(x), x)
+
+
+def test_dropout_draws_from_the_global_generator_and_masks_gradients():
+    x = torch.ones(33, 7, requires_grad=True)
+    torch.manual_seed(3)
+    y = Dropout(0.5)(x)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+    torch.manual_seed(3)
+    assert torch.equal(Dropout(0.5)(x), y)
+    assert not torch.equal(Dropout(0.5)(x), y)
