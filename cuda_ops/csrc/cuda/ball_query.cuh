@@ -1,0 +1,100 @@
+// Ball query: for every centre the first `nsample` points, in index order, with squared distance < radius^2.
+//
+// Brute force with a warp per Q centres: lane = point. A ballot says which of 32 points lie in a centre's
+// ball, and the number of set bits below a lane is its place in the output, so the index order comes for
+// free. The block's warps share tiles of points in shared memory, and stop when all their balls are full.
+//
+// Exactness: squared distances as in common.cuh, the comparison is strict, every point before the last hit is
+// looked at.
+//
+// Bottleneck: arithmetic, 9 operations and a ballot for a pair; Q centres reuse each point a lane has loaded.
+#pragma once
+
+#include "common.cuh"
+
+namespace pointnet2::cuda {
+
+constexpr int kBallQueryBlock = 256;
+constexpr int kBallQueryTile = 1024;
+
+template <class T>
+constexpr size_t ball_query_shared_bytes() {
+  return shared_bytes<T>(3 * kBallQueryTile);
+}
+
+// grid: x over groups of warps * Q centres, y over clouds. count may be null.
+template <int Q, class T>
+__global__ void __launch_bounds__(kBallQueryBlock)
+    ball_query_kernel(const T* __restrict__ xyz, const T* __restrict__ new_xyz, int64_t B, int64_t N,
+                      int64_t M, T squared_radius, int nsample, int* __restrict__ idx,
+                      int* __restrict__ count) {
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
+  const int64_t first_centre = (static_cast<int64_t>(blockIdx.x) * warps + warp) * Q;
+  SharedMemory shared;
+  T* tile = shared.take<T>(3 * kBallQueryTile);
+
+  for (int64_t b = blockIdx.y; b < B; b += gridDim.y) {
+    const T* cloud = xyz + b * N * 3;
+    Point<T> centre[Q];
+    int hits[Q], first_hit[Q];
+    int open = 0;  // balls of this warp that are not full
+#pragma unroll
+    for (int q = 0; q < Q; ++q) {
+      const bool exists = first_centre + q < M;
+      centre[q] = exists ? load_point(new_xyz + b * M * 3, first_centre + q) : Point<T>{0, 0, 0};
+      hits[q] = exists ? 0 : nsample;
+      first_hit[q] = 0;
+      open += exists && nsample > 0;
+    }
+    for (int64_t begin = 0; begin < N; begin += kBallQueryTile) {
+      if (__syncthreads_and(open == 0)) break;  // also keeps the tile until every warp has read it
+      const int size = static_cast<int>(N - begin < kBallQueryTile ? N - begin : kBallQueryTile);
+      for (int i = threadIdx.x; i < 3 * size; i += blockDim.x) tile[i] = __ldg(cloud + 3 * begin + i);
+      __syncthreads();
+      for (int base = 0; base < size && open > 0; base += kWarp) {
+        const bool real = base + lane < size;
+        const int i = real ? base + lane : 0;
+        const Point<T> point = {tile[3 * i], tile[3 * i + 1], tile[3 * i + 2]};
+#pragma unroll
+        for (int q = 0; q < Q; ++q) {
+          const bool inside = real && squared_distance(point, centre[q]) < squared_radius;
+          const unsigned ball = __ballot_sync(kAllLanes, inside);
+          if (ball == 0 || hits[q] >= nsample) continue;
+          if (hits[q] == 0) first_hit[q] = static_cast<int>(begin) + base + __ffs(ball) - 1;
+          const int place = hits[q] + __popc(ball & ((1u << lane) - 1));
+          if (inside && place < nsample) {
+            idx[(b * M + first_centre + q) * nsample + place] = static_cast<int>(begin) + i;
+          }
+          hits[q] += __popc(ball);
+          open -= hits[q] >= nsample;
+        }
+      }
+    }
+#pragma unroll
+    for (int q = 0; q < Q; ++q) {
+      if (first_centre + q >= M) break;
+      const int64_t row = b * M + first_centre + q;
+      for (int64_t place = hits[q] + lane; place < nsample; place += kWarp)
+        idx[row * nsample + place] = first_hit[q];
+      if (lane == 0 && count != nullptr) count[row] = hits[q] < nsample ? hits[q] : nsample;
+    }
+    __syncthreads();  // the next cloud's first tile overwrites this one's last
+  }
+}
+
+// xyz [B, N, 3], new_xyz [B, M, 3], idx [B, M, nsample], count [B, M] or null; B, M >= 1, N and nsample may
+// be 0.
+template <class T>
+cudaError_t launch_ball_query(const T* xyz, const T* new_xyz, int64_t B, int64_t N, int64_t M,
+                              T squared_radius, int nsample, int* idx, int* count, cudaStream_t stream) {
+  constexpr int kWarps = kBallQueryBlock / kWarp;
+  const auto start = [&](auto* kernel, int centres_a_warp) {
+    return launch(kernel, dim3(static_cast<unsigned>(ceil_div(M, kWarps * centres_a_warp)), clamp_grid(B)),
+                  dim3(kBallQueryBlock), ball_query_shared_bytes<T>(), stream, xyz, new_xyz, B, N, M,
+                  squared_radius, nsample, idx, count);
+  };
+  // Reusing a point for four centres pays once there are enough warps to fill a large GPU anyway.
+  return B * M >= 8192 ? start(ball_query_kernel<4, T>, 4) : start(ball_query_kernel<1, T>, 1);
+}
+
+}  // namespace pointnet2::cuda
