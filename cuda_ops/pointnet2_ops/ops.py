@@ -170,7 +170,7 @@ def _(features: Tensor, idx: Tensor) -> Tensor:
 
 
 @register_fake("pointnet2_ops::gather_operation_backward")
-def _(grad: Tensor, idx: Tensor, points: int, channels_last: bool) -> Tensor:
+def _(grad: Tensor, idx: Tensor, points: int, channels_last: bool, deterministic: bool = False) -> Tensor:
     return _empty_features(grad, grad.shape[1], points, channels_last)
 
 
@@ -180,7 +180,9 @@ def _(features: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
 
 
 @register_fake("pointnet2_ops::three_interpolate_backward")
-def _(grad: Tensor, idx: Tensor, weight: Tensor, points: int, channels_last: bool) -> Tensor:
+def _(
+    grad: Tensor, idx: Tensor, weight: Tensor, points: int, channels_last: bool, deterministic: bool = False
+) -> Tensor:
     return _empty_features(grad, grad.shape[1], points, channels_last)
 
 
@@ -202,7 +204,8 @@ def _gather_context(ctx, inputs, output) -> None:
 
 def _gather_gradient(ctx, grad: Tensor):
     (idx,) = ctx.saved_tensors
-    return _library.gather_operation_backward(grad, idx, ctx.points, ctx.channels_last), None
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return _library.gather_operation_backward(grad, idx, ctx.points, ctx.channels_last, deterministic), None
 
 
 def _gather_backward_context(ctx, inputs, output) -> None:
@@ -210,7 +213,7 @@ def _gather_backward_context(ctx, inputs, output) -> None:
 
 
 def _gather_backward_gradient(ctx, grad: Tensor):
-    return _library.gather_operation(grad, *ctx.saved_tensors), None, None, None
+    return _library.gather_operation(grad, *ctx.saved_tensors), None, None, None, None
 
 
 def _interpolate_context(ctx, inputs, output) -> None:
@@ -224,7 +227,10 @@ def _interpolate_gradient(ctx, grad: Tensor):
     idx, weight, features = ctx.saved_tensors
     grad_features = grad_weight = None
     if ctx.needs_input_grad[0]:
-        grad_features = _library.three_interpolate_backward(grad, idx, weight, ctx.points, ctx.channels_last)
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        grad_features = _library.three_interpolate_backward(
+            grad, idx, weight, ctx.points, ctx.channels_last, deterministic
+        )
     if ctx.needs_input_grad[2]:
         grad_weight = _library.three_interpolate_weight_backward(grad, features, idx)
     return grad_features, None, grad_weight
@@ -238,7 +244,8 @@ def _interpolate_backward_context(ctx, inputs, output) -> None:
 def _interpolate_backward_gradient(ctx, grad_features: Tensor):
     grad, idx, weight = ctx.saved_tensors
     grad_grad = _library.three_interpolate(grad_features, idx, weight)
-    return grad_grad, None, _library.three_interpolate_weight_backward(grad, grad_features, idx), None, None
+    grad_weight = _library.three_interpolate_weight_backward(grad, grad_features, idx)
+    return grad_grad, None, grad_weight, None, None, None
 
 
 def _interpolate_weight_backward_context(ctx, inputs, output) -> None:
@@ -249,7 +256,9 @@ def _interpolate_weight_backward_gradient(ctx, grad_weight: Tensor):
     grad, features, idx = ctx.saved_tensors
     grad_grad = _library.three_interpolate(features, idx, grad_weight)
     points, channels_last = features.shape[2], is_channels_last(features)
-    return grad_grad, _library.three_interpolate_backward(grad, idx, grad_weight, points, channels_last), None
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    grad_features = _library.three_interpolate_backward(grad, idx, grad_weight, points, channels_last, deterministic)
+    return grad_grad, grad_features, None
 
 
 for _name, _backward, _context in (

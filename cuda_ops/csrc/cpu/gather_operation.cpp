@@ -83,7 +83,7 @@ static void scatter_channels(const T* grad, int64_t batch, int64_t stride, const
 }
 
 static Tensor gather_operation_backward_cpu(const Tensor& grad_output, const Tensor& index, int64_t N,
-                                            bool channels_last) {
+                                            bool channels_last, bool /*deterministic*/) {
   check_shape(grad_output, "grad", {-1, -1, -1});
   const Tensor grad = in_format(grad_output, channels_last);
   const int64_t B = grad.size(0), C = grad.size(1), Q = grad.size(2);

@@ -129,7 +129,8 @@ static void scatter_weighted_channels(const Columns<T>& grad, const int32_t* poi
 }
 
 static Tensor three_interpolate_backward_cpu(const Tensor& grad_output, const Tensor& index,
-                                             const Tensor& weights, int64_t M, bool channels_last) {
+                                             const Tensor& weights, int64_t M, bool channels_last,
+                                             bool /*deterministic*/) {
   check_shape(grad_output, "grad", {-1, -1, -1});
   const Tensor grad = in_format(grad_output, channels_last);
   const int64_t B = grad.size(0), C = grad.size(1), N = grad.size(2);
