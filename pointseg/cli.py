@@ -54,7 +54,7 @@ def preprocess(
 ) -> int:
     """Read ScanNet scans (real or synthetic) into one HDF5 store per split.
 
-    A scan that is broken or incomplete is reported, the others are kept, and the exit code is 1.
+    A scan that is broken or incomplete is reported, the others are kept, and the exit status is 2.
 
     Args:
         scans: ScanNet's folder (with scans/ and perhaps scans_test/) or its scans/ folder.
@@ -69,7 +69,9 @@ def preprocess(
 
     summary = run(scans, store, splits=splits, align=align, scan_list=scan_list, workers=workers, overwrite=overwrite)
     print(summary.describe())
-    return 1 if summary.failures else 0
+    for scan_id, reason in summary.failures:
+        print(f"pointseg: {scan_id}: {reason}", file=sys.stderr)
+    return 2 if summary.failures else 0
 
 
 def train(

@@ -68,7 +68,6 @@ class Summary:
                 lines.append(f"{name:24}" + "".join(f"{100 * shares[row]:8.2f}" for shares in annotated.values()))
         if self.failures:
             lines += ["", f"Left out: {_scans(len(self.failures))}"]
-            lines += [f"  {scan_id}: {reason}" for scan_id, reason in self.failures]
         if self.kept:
             lines.append(
                 f"Mend them and run this again, or delete {self.kept}, where finished scans are kept till then."
