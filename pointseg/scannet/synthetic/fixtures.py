@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numpy.random import Generator
 
 from pointseg.scannet.synthetic.furniture import BRIGHT, FABRIC, METAL, WHITE, WOOD, cabinet, darker, fronts, pick
@@ -15,17 +16,18 @@ def kitchen_counter(rng: Generator, step: float, width: float, *, with_sink: boo
     depth, top, half = rng.uniform(0.58, 0.65), rng.uniform(0.86, 0.93), width / 2
     base, worktop = Thing("kitchen cabinet", step), Thing("kitchen counter", step)
     color = pick(rng, WHITE + WOOD)
-    base.box((-half, 0, 0), (half, depth - 0.06, top - 0.04), color, faces="-x +x +y")
-    fronts(base, rng, (-half, half), (0.1, top - 0.05), depth - 0.06, (max(1, round(width / 0.55)), 1), color)
+    base.box((-half, 0, 0), (half, depth - 0.06, top - 0.04), color, faces="-x +x")
+    fronts(base, rng, (-half, half), (0.06, top - 0.04), depth - 0.06, (max(1, round(width / 0.55)), 1), color)
     stone = pick(rng, METAL + WOOD)
     worktop.box((-half - 0.01, 0, top - 0.04), (half + 0.01, depth, top), stone, faces="-x +x +y")
     if not with_sink:
         worktop.box((-half - 0.01, 0, top - 0.04), (half + 0.01, depth, top), stone, faces="+z")
-        return Group(width + 0.02, depth, top, [worktop, base])
+        return Group(width + 0.02, depth, top, [worktop, base], covers=True)
     sink_half = (rng.uniform(0.24, 0.36), rng.uniform(0.18, 0.21))
     x, y = rng.uniform(-half + 0.5, half - 0.5) if width > 1.1 else 0.0, depth / 2 + 0.02
     _slab_with_hole(worktop, (-half - 0.01, half + 0.01), (0.0, depth), top, (x, y), sink_half, stone)
-    return Group(width + 0.02, depth, top, [worktop, base, _sink(rng, step, (x, y), sink_half, top)])
+    sink = _sink(rng, step, (x, y), sink_half, top)
+    return Group(width + 0.02, depth, top, [worktop, base, sink], covers=True)
 
 
 def _slab_with_hole(
@@ -64,21 +66,21 @@ def wall_cabinet(rng: Generator, step: float, width: float) -> Group:
     """Hangs over the kitchen counter; its local z = 0 is its underside."""
     depth, height, color = rng.uniform(0.3, 0.36), rng.uniform(0.6, 0.8), pick(rng, WHITE + WOOD)
     thing = Thing("kitchen cabinet", step)
-    thing.box((-width / 2, 0, 0), (width / 2, depth - 0.02, height), color, faces="-x +x +y +z -z")
+    thing.box((-width / 2, 0, 0), (width / 2, depth - 0.02, height), color, faces="-x +x +z -z")
     fronts(thing, rng, (-width / 2, width / 2), (0, height), depth - 0.02, (max(1, round(width / 0.5)), 1), color)
-    return Group(width, depth, height, [thing])
+    return Group(width, depth, height, [thing], covers=True)
 
 
 def refrigerator(rng: Generator, step: float) -> Group:
     width, depth, height = rng.uniform(0.6, 0.9), rng.uniform(0.64, 0.78), rng.uniform(1.5, 1.85)
     thing, color, half = Thing("refrigerator", step), pick(rng, WHITE + METAL), width / 2
     split = height * rng.uniform(0.3, 0.72)
-    thing.box((-half, 0, 0.03), (half, depth - 0.07, height), color, radius=0.01)
+    thing.box((-half, 0, 0.03), (half, depth - 0.05, height), color, radius=0.01, faces="-x +x -y +z")
     for low, high in ((0.05, split - 0.008), (split + 0.008, height)):
         thing.box((-half, depth - 0.06, low), (half, depth - 0.03, high), color, radius=0.012)
         middle = min(max((low + high) / 2, 0.75), 1.3) if high - low > 0.5 else (low + high) / 2
         thing.box((half - 0.1, depth - 0.03, middle - 0.15), (half - 0.07, depth, middle + 0.15), pick(rng, METAL))
-    return Group(width, depth, height, [thing])
+    return Group(width, depth, height, [thing], covers=True)
 
 
 def washing_machine(rng: Generator, step: float) -> Group:
@@ -96,7 +98,7 @@ def bathtub(rng: Generator, step: float, width: float) -> Group:
     profile = [(1.0, 0.0), (1.0, top), (0.90, top), (0.80, 0.2), (0.72, 0.12), (0.0, 0.12)]
     tub.turned(profile, color, centre=(0, depth / 2), half=(width / 2, depth / 2), exponent=9)
     curtain = Thing("shower curtain", step)
-    drawn = width * rng.uniform(0.4, 0.85)
+    drawn = width * rng.uniform(0.35, 0.65)
     start = -width / 2 + 0.02 if rng.random() < 0.5 else width / 2 - drawn - 0.02
     fold, z = rng.uniform(0.02, 0.035), (rng.uniform(0.18, 0.35), rng.uniform(1.85, 2.05))
     curtain.cloth((start, start + drawn), z, depth + 0.06, pick(rng, WHITE + BRIGHT), fold, rng)
@@ -155,8 +157,6 @@ def washbasin(rng: Generator, step: float) -> Group:
         _tap(thing, (0, 0.03), top, pick(rng, METAL))
         return Group(width, depth, top, [thing])
     group = cabinet(rng, step, "bathroom vanity")
-    # The cabinet's own top would show through the basin.
-    group.things[0].sheets.pop(4)
     counter, stone, top = Thing("counter", step), pick(rng, WHITE + METAL), group.height + 0.035
     half, centre = (rng.uniform(0.2, 0.25), rng.uniform(0.15, 0.18)), (0.0, group.depth / 2 + 0.02)
     x = (-group.width / 2 - 0.01, group.width / 2 + 0.01)
@@ -297,9 +297,12 @@ def framed(rng: Generator, step: float, category: str, width: float, height: flo
     thing, half = Thing(category, step), width / 2
     frame = {"picture": rng.uniform(0.03, 0.07), "mirror": 0.04, "whiteboard": 0.03, "poster": 0.01}[category]
     thick = {"picture": rng.uniform(0.02, 0.045), "mirror": 0.025, "whiteboard": 0.025, "poster": 0.008}[category]
-    field = color or pick(rng, BRIGHT)
-    seen = 0.45 if category == "mirror" else 0.95
-    thing.wall_panel((-half + frame, half - frame), (frame, height - frame), thick * 0.6, field, seen=seen)
+    seen = 0.5 if category == "mirror" else 1.0
+    thing.wall_panel(
+        (-half + frame, half - frame), (frame, height - frame), thick * 0.6, color or pick(rng, BRIGHT), seen=seen
+    )
+    if color is None:
+        _paint(thing, rng)
     edge = pick(rng, WOOD + METAL)
     for x0, x1, z0, z1 in (
         (-half, half, 0, frame),
@@ -308,7 +311,16 @@ def framed(rng: Generator, step: float, category: str, width: float, height: flo
         (half - frame, half, frame, height - frame),
     ):
         thing.box((x0, 0.002, z0), (x1, thick, z1), edge, faces="-x +x +y +z -z")
-    return Group(width, thick, height, [thing])
+    return Group(width, thick, height, [thing], covers=True)
+
+
+def _paint(thing: Thing, rng: Generator) -> None:
+    """Gives the last sheet bands and blotches of two more colours."""
+    sheet = thing.sheets.pop()
+    x, z = sheet.points[..., 0], sheet.points[..., 2]
+    pattern = np.sin(x * rng.uniform(3, 12) + rng.uniform(0, 6)) + np.sin(z * rng.uniform(3, 12) + rng.uniform(0, 6))
+    colors = np.array([sheet.color, pick(rng, BRIGHT), pick(rng, BRIGHT + WHITE)])
+    thing.add(sheet.points, colors[np.digitize(pattern, (-0.6, 0.5))], sheet.seen)
 
 
 def towel(rng: Generator, step: float) -> Group:

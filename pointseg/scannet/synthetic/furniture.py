@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -183,8 +184,8 @@ def bed(rng: Generator, step: float) -> Group:
     wood = pick(rng, WOOD)
     frame_top = top - rng.uniform(0.2, 0.28)
     thing.box((-half, 0.05, 0.06), (half, depth, frame_top), wood)
-    thing.box((-half + 0.02, 0.06, frame_top - 0.05), (half - 0.02, depth - 0.02, top), pick(rng, WHITE), radius=0.06)
     cover = depth * rng.uniform(0.3, 0.45)
+    thing.box((-half + 0.02, 0.06, frame_top - 0.05), (half - 0.02, cover + 0.1, top), pick(rng, WHITE), radius=0.06)
     hang = rng.uniform(frame_top - 0.15, frame_top)
     thing.box((-half - 0.015, cover, hang), (half + 0.015, depth + 0.01, top + 0.035), color, radius=0.07)
     head = rng.uniform(0.85, 1.2)
@@ -252,7 +253,7 @@ def desk(rng: Generator, step: float) -> Group:
         x = half - 0.42
         thing.box((x, 0.03, 0.03), (half - 0.01, depth - 0.06, top - 0.035), side)
         drawers = np.linspace(0.05, top - 0.05, 4)
-        for low, high in zip(drawers[:-1], drawers[1:], strict=True):
+        for low, high in itertools.pairwise(drawers):
             thing.box((x + 0.02, depth - 0.06, low + 0.01), (half - 0.03, depth - 0.04, high - 0.01), side)
     else:
         thing.box((half - 0.04, 0.03, 0), (half - 0.01, depth - 0.04, top - 0.035), side)
@@ -275,7 +276,7 @@ def bookshelf(rng: Generator, step: float, *, width: float | None = None, height
         thing.box((-half + board, 0, low), (half - board, depth - 0.01, low + board), wood, faces="+y +z -z")
         if number + 1 < len(heights) and rng.random() < 0.85:
             _books(thing, rng, (-half + board, half - board), low + board, heights[number + 1] - low - board, depth)
-    return Group(width, depth, height, [thing])
+    return Group(width, depth, height, [thing], covers=True)
 
 
 def _books(thing: Thing, rng: Generator, span: tuple[float, float], low: float, room: float, depth: float) -> None:
@@ -308,10 +309,11 @@ def cabinet(rng: Generator, step: float, category: str = "cabinet") -> Group:
     }[category]
     width, depth, height = rng.uniform(w0, w1), rng.uniform(d0, d1), rng.uniform(h0, h1)
     color = pick(rng, METAL + WHITE) if category == "file cabinet" else pick(rng, WOOD + WHITE)
-    thing = Thing(category, step)
-    thing.box((-width / 2, 0, 0.0), (width / 2, depth - 0.02, height), color)
-    fronts(thing, rng, (-width / 2, width / 2), (0.06, height - 0.02), depth - 0.02, (columns, rows), color)
-    return Group(width, depth, height, [thing])
+    thing, half = Thing(category, step), width / 2
+    top = "" if category == "bathroom vanity" else " +z"  # a vanity carries a counter with a basin let in
+    thing.box((-half, 0, 0.0), (half, depth - 0.03, height), color, faces="-x +x -y" + top)
+    fronts(thing, rng, (-half, half), (0.0, height), depth - 0.03, (columns, rows), color)
+    return Group(width, depth, height, [thing], covers=True)
 
 
 def fronts(
@@ -323,17 +325,16 @@ def fronts(
     grid: tuple[int, int],
     color: Vec3,
 ) -> None:
-    """`grid` = (columns, rows) doors or drawers with gaps between them and handles, standing 2 cm out of the plane `y`."""
+    """The face of a cabinet at `y`: `grid` = (columns, rows) doors or drawers, each with a handle."""
+    thing.fronts(x, z, y, color, grid, relief=0.02)
     across, up = np.linspace(*x, grid[0] + 1), np.linspace(*z, grid[1] + 1)
     metal, upright = pick(rng, METAL), grid[1] == 1
     for column in range(grid[0]):
         for row in range(grid[1]):
-            low, high = (across[column] + 0.012, up[row] + 0.012), (across[column + 1] - 0.012, up[row + 1] - 0.012)
-            thing.box((low[0], y, low[1]), (high[0], y + 0.02, high[1]), color)
-            middle_z = (low[1] + high[1]) / 2
+            middle_z = (up[row] + up[row + 1]) / 2
             if upright:
-                handle = high[0] - 0.06 if column % 2 == 0 else low[0] + 0.04
+                handle = across[column + 1] - 0.07 if column % 2 == 0 else across[column] + 0.05
                 thing.box((handle, y + 0.02, middle_z - 0.07), (handle + 0.02, y + 0.05, middle_z + 0.07), metal)
             else:
-                middle_x = (low[0] + high[0]) / 2
+                middle_x = (across[column] + across[column + 1]) / 2
                 thing.box((middle_x - 0.06, y + 0.02, middle_z), (middle_x + 0.06, y + 0.05, middle_z + 0.02), metal)

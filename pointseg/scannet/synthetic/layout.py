@@ -1,4 +1,4 @@
-"""An empty room and the packing of things into it: walls with openings, free floor, free wall space."""
+"""The packing of things into a room: free floor, free wall space, and where a thing comes to stand or hang."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from pointseg.scannet.synthetic.furniture import METAL, WHITE, WOOD, fronts, pick
-from pointseg.scannet.synthetic.shapes import Group, Thing, Vec3, broken_lines
+from pointseg.scannet.synthetic.shapes import Group, Thing
 
 CELL = 0.05  # side of a cell of the floor plan, metres
 GAP = 0.03  # free space kept between things, metres
@@ -25,8 +24,13 @@ class Wall:
     start: tuple[float, float]
     angle: float  # radians; the direction of local x
     length: float
-    openings: list[Rect] = field(default_factory=list)  # doors and windows, cut out of the wall
+    openings: list[Rect] = field(default_factory=list)  # cut out: doors, windows, what is hidden behind furniture
     taken: list[Rect] = field(default_factory=list)  # everything that stands at it or hangs on it
+
+    @classmethod
+    def between(cls, start: np.ndarray, end: np.ndarray) -> Wall:
+        dx, dy = end - start
+        return cls((float(start[0]), float(start[1])), math.atan2(dy, dx), math.hypot(dx, dy))
 
     def to_room(self, x: float, y: float) -> tuple[float, float]:
         cos, sin = math.cos(self.angle), math.sin(self.angle)
@@ -63,7 +67,7 @@ class FloorPlan:
 
     def __init__(self, outline: np.ndarray) -> None:
         """`outline [K, 2]`: corners of the room, counter-clockwise, edges parallel to the axes, minimum at (0, 0)."""
-        self.shape = tuple(int(round(extent / CELL)) for extent in outline.max(0))
+        self.shape = tuple(round(extent / CELL) for extent in outline.max(0))
         x, y = ((np.arange(extent) + 0.5) * CELL for extent in self.shape)
         inside = np.zeros(self.shape, dtype=bool)
         for (ax, ay), (bx, _) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
@@ -103,22 +107,17 @@ class FloorPlan:
 class Room:
     """A room being furnished. Everything random comes from `rng`; `things` is the result."""
 
-    def __init__(self, rng: Generator, step: float, width: float, depth: float) -> None:
-        self.rng, self.step = rng, step
-        self.height = rng.uniform(2.4, 2.9)
-        self.outline = _outline(rng, width, depth)
-        self.plan = FloorPlan(self.outline)
-        self.walls = _walls(self.outline)
+    def __init__(self, rng: Generator, step: float, outline: np.ndarray, height: float) -> None:
+        self.rng, self.step, self.outline, self.height = rng, step, outline, height
+        self.plan = FloorPlan(outline)
+        self.walls = [Wall.between(*ends) for ends in zip(outline, np.roll(outline, -1, axis=0), strict=True)]
         self.things: list[Thing] = []
-        self.wall_color, self.floor_color = pick(rng, WHITE + ((0.80, 0.76, 0.66), (0.70, 0.76, 0.80))), pick(rng, WOOD)
-
-    # --- placing ----------------------------------------------------------------------------------------------------
 
     def against_wall(
         self, group: Group, *, front: float = 0.5, corner: bool = False, walls: Sequence[Wall] | None = None
     ) -> Spot | None:
         """Puts the group's back to a wall, `front` metres of floor kept free before it; None if it fits nowhere."""
-        for wall, along in self._wall_candidates(group.width, corner, walls or self.walls):
+        for wall, along in self.wall_candidates(group.width, corner, walls or self.walls):
             spot = self.against_wall_at(group, wall, along, front=front)
             if spot is not None:
                 return spot
@@ -138,6 +137,8 @@ class Room:
         self.plan.occupy(body)
         self.plan.keep(before)
         wall.taken.append(on_wall)
+        if group.covers:
+            wall.openings.append((along - half + 0.02, along + half - 0.02, 0.0, group.height - 0.02))
         return self._stand(group, *wall.to_room(along, gap), wall.angle, wall, along)
 
     def in_the_open(self, group: Group, *, around: float = 0.6) -> Spot | None:
@@ -182,19 +183,22 @@ class Room:
 
     def hang(self, group: Group, z: float, *, wall: Wall | None = None, along: float | None = None) -> Spot | None:
         """Hangs the group on a wall with its lower edge at `z`; None if no wall has that place free."""
-        candidates = self._wall_candidates(group.width, False, [wall] if wall else self.walls)
+        candidates = self.wall_candidates(group.width, False, [wall] if wall else self.walls)
         if wall is not None and along is not None:
             candidates = [(wall, along)]
         for place, x in candidates:
             rect = (x - group.width / 2 - GAP, x + group.width / 2 + GAP, z - GAP, z + group.height + GAP)
             if place.is_free(rect) and rect[0] > 0 and rect[1] < place.length:
                 place.taken.append(rect)
+                if group.covers:
+                    half = group.width / 2 - 0.02
+                    place.openings.append((x - half, x + half, z + 0.02, z + group.height - 0.02))
                 at_x, at_y = place.to_room(x, 0.0)
                 self.things += group.placed(at_x, at_y, place.angle, z)
                 return Spot(at_x, at_y, place.angle, group, place, x)
         return None
 
-    def _wall_candidates(self, width: float, corner: bool, walls: Sequence[Wall]) -> list[tuple[Wall, float]]:
+    def wall_candidates(self, width: float, corner: bool, walls: Sequence[Wall]) -> list[tuple[Wall, float]]:
         """Walls and local x of the middle where something of that width could be, in random order."""
         candidates = []
         for wall in walls:
@@ -212,184 +216,3 @@ class Room:
     ) -> Spot:
         self.things += group.placed(x, y, angle)
         return Spot(x, y, angle, group, wall, along)
-
-    # --- the shell ----------------------------------------------------------------------------------------------------
-
-    def add_door(self) -> None:
-        """A door in its frame, closed or standing open into the room; the floor before it stays free."""
-        width, height = self.rng.uniform(0.82, 0.98), self.rng.uniform(2.0, 2.1)
-        for wall, x in self._wall_candidates(width + 0.24, False, self.walls):
-            rect = (x - width / 2 - 0.1, x + width / 2 + 0.1, 0.0, height + 0.08)
-            before = wall.floor_rect(x - width / 2, x + width / 2, 0.0, 0.95)
-            if not (wall.is_free(rect) and self.plan.is_free(before, may_use_kept=True)):
-                continue
-            wall.taken.append(rect)
-            wall.openings.append((x - width / 2, x + width / 2, 0.0, height))
-            self.plan.keep(before)
-            at = wall.to_room(x, 0.0)
-            openness = 0.0 if self.rng.random() < 0.6 else self.rng.uniform(0.3, 1.65)
-            if openness:
-                self.plan.occupy(wall.floor_rect(x - width / 2 - 0.05, x - width / 2 + width * max(0.1, math.cos(openness)), 0.0, width * min(1.0, math.sin(openness)) + 0.05))  # fmt: skip
-            self.things += [
-                thing.placed(*at, wall.angle)
-                for thing in _door(self.rng, self.step, width, height, openness, self.floor_color)
-            ]
-            return
-
-    def add_window(self, *, sill: float | None = None, width: float | None = None, curtains: bool = True) -> None:
-        """A window let into the wall, now and then with curtains or blinds before it."""
-        width = width or self.rng.uniform(0.8, 1.9)
-        sill = sill or self.rng.uniform(0.75, 1.0)
-        top = min(self.height - 0.2, sill + self.rng.uniform(0.9, 1.4))
-        for wall, x in self._wall_candidates(width + 0.5, False, self.walls):
-            rect = (x - width / 2 - 0.06, x + width / 2 + 0.06, sill - 0.06, top + 0.06)
-            if not wall.is_free(rect):
-                continue
-            wall.taken.append(rect)
-            wall.openings.append((x - width / 2, x + width / 2, sill, top))
-            at = wall.to_room(x, 0.0)
-            self.things.append(_window(self.rng, self.step, width, (sill, top)).placed(*at, wall.angle))
-            if curtains and self.rng.random() < 0.8:
-                self._add_curtains(wall, x, width, top)
-            elif self.rng.random() < 0.3:
-                blinds = Thing("blinds", self.step)
-                low = self.rng.uniform(sill, top - 0.2)
-                blinds.wall_panel((-width / 2, width / 2), (low, top), -0.02, pick(self.rng, WHITE))
-                self.things.append(blinds.placed(*at, wall.angle))
-            return
-
-    def _add_curtains(self, wall: Wall, x: float, window: float, top: float) -> None:
-        rng = self.rng
-        color = pick(rng, WHITE + WOOD + ((0.45, 0.5, 0.6), (0.6, 0.35, 0.33)))
-        long = rng.random() < 0.7
-        low = rng.uniform(0.03, 0.12) if long else rng.uniform(0.6, 0.75)
-        high = min(self.height - 0.05, top + rng.uniform(0.08, 0.2))
-        cover = window * rng.uniform(0.2, 0.48)
-        for side in (-1, 1):
-            edge = x + side * (window / 2 + rng.uniform(0.1, 0.22))
-            inner = edge - side * (cover + 0.1)
-            x0, x1 = max(min(edge, inner), 0.03), min(max(edge, inner), wall.length - 0.03)
-            footprint = wall.floor_rect(x0, x1, 0.0, 0.16)
-            if x1 - x0 < 0.2 or (long and not self.plan.is_free(footprint, may_use_kept=True)):
-                continue
-            curtain = Thing("curtain", self.step)
-            curtain.cloth((x0, x1), (low, high), 0.09, color, rng.uniform(0.02, 0.045), rng)
-            self.things.append(curtain.placed(*wall.start, wall.angle))
-            wall.taken.append((x0, x1, low, high))
-            if long:
-                self.plan.occupy(footprint)
-
-    def add_shell(self) -> None:
-        """Walls with the openings cut so far, floor and ceiling; call it last."""
-        rng = self.rng
-        walls = Thing("wall", self.step)
-        shell = []
-        for wall in self.walls:
-            part = Thing("wall", self.step)
-            part.wall_panel((0, wall.length), (0, self.height), 0.0, self.wall_color, holes=wall.openings)
-            shell.append(part.placed(*wall.start, wall.angle))
-        for part in shell:
-            walls.sheets += part.sheets
-        floor, ceiling = Thing("floor", self.step), Thing("ceiling", self.step)
-        for thing, z in ((floor, 0.0), (ceiling, self.height)):
-            points = _flat(self.outline, self.step)
-            points[..., 2] = z
-            color = self.floor_color if thing is floor else pick(rng, WHITE)
-            thing.add(points if thing is floor else points.swapaxes(0, 1), color)
-        self.things = [walls, floor, ceiling, *self.things]
-
-
-def _outline(rng: Generator, width: float, depth: float) -> np.ndarray:
-    """A rectangle, an L or a rectangle with a niche cut into one side; corners [K, 2] on the cell grid."""
-    width, depth = round(width / CELL) * CELL, round(depth / CELL) * CELL
-    kind = rng.random()
-    if min(width, depth) < 2.8 or kind < 0.55:
-        return np.array([(0, 0), (width, 0), (width, depth), (0, depth)])
-    cut_x = round(width * rng.uniform(0.15, 0.42) / CELL) * CELL
-    cut_y = round(depth * rng.uniform(0.15, 0.42) / CELL) * CELL
-    if kind < 0.82:
-        corners = [
-            (0, 0),
-            (width, 0),
-            (width, depth - cut_y),
-            (width - cut_x, depth - cut_y),
-            (width - cut_x, depth),
-            (0, depth),
-        ]
-    else:
-        deep = round(min(cut_y, 0.6) / CELL) * CELL
-        left = round(rng.uniform(0.2, 0.6) * (width - cut_x) / CELL) * CELL
-        corners = [(0, 0), (width, 0), (width, depth), (left + cut_x, depth), (left + cut_x, depth - deep), (left, depth - deep), (left, depth), (0, depth)]  # fmt: skip
-    outline = np.array(corners)
-    if rng.random() < 0.5:  # mirrored; reversed so that it stays counter-clockwise
-        outline = np.stack([width - outline[:, 0], outline[:, 1]], axis=1)[::-1]
-    return outline
-
-
-def _walls(outline: np.ndarray) -> list[Wall]:
-    walls = []
-    for start, end in zip(outline, np.roll(outline, -1, axis=0), strict=True):
-        dx, dy = end - start
-        walls.append(Wall((float(start[0]), float(start[1])), math.atan2(dy, dx), float(math.hypot(dx, dy))))
-    return walls
-
-
-def _flat(outline: np.ndarray, step: float) -> np.ndarray:
-    """A grid [U, V, 3] over the room's floor at z = 0, NaN outside the outline."""
-    x, y = (broken_lines([float(v) for v in outline[:, axis]], step) for axis in (0, 1))
-    inside = np.zeros((len(x), len(y)), dtype=bool)
-    for nudge in (-1e-3, 1e-3):  # a vertex on the outline belongs to the floor
-        for nudge_y in (-1e-3, 1e-3):
-            covered = np.zeros_like(inside)
-            for (ax, ay), (bx, _) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
-                crossed = (x + nudge > min(ax, bx)) & (x + nudge < max(ax, bx))
-                covered ^= crossed[:, None] & (y + nudge_y < ay)
-            inside |= covered
-    points = np.zeros((len(x), len(y), 3))
-    points[..., 0], points[..., 1] = x[:, None], y
-    points[~inside] = np.nan
-    return points
-
-
-def _door(rng: Generator, step: float, width: float, height: float, openness: float, floor_color: Vec3) -> list[Thing]:
-    """Frame and leaf around local (0, 0); an open leaf stands into the room and shows a strip of the next floor."""
-    frame, leaf, color = Thing("doorframe", step), Thing("door", step), pick(rng, WOOD + WHITE)
-    edge, half = rng.uniform(0.06, 0.09), width / 2
-    for x0, x1, z0, z1 in (
-        (-half - edge, -half, 0, height),
-        (half, half + edge, 0, height),
-        (-half - edge, half + edge, height, height + edge),
-    ):
-        frame.box((x0, -0.12, z0), (x1, 0.025, z1), color, faces="-x +x +y -z")
-    depth, hinge = rng.uniform(0.03, 0.08), -half
-    leaf.box((0, -0.04, 0.01), (width, 0.0, height), color)
-    fronts_color = color
-    if rng.random() < 0.6:
-        fronts(leaf, rng, (0.1, width - 0.1), (0.15, height - 0.15), -0.01, (1, 1 + rng.integers(3)), fronts_color)
-    leaf.box((width - 0.13, 0.0, 1.0), (width - 0.04, 0.06, 1.03), pick(rng, METAL), faces="-x +x -y +y +z -z")
-    if not openness:
-        return [frame, leaf.placed(hinge, -depth, 0.0)]
-    leaf.box((0, -0.04, 0.01), (width, 0.0, height), color, faces="-y")
-    beyond = Thing("floor", step)
-    beyond.box((-half, -rng.uniform(0.4, 1.0), -0.05), (half, 0.0, 0.0), floor_color, faces="+z")
-    return [frame, leaf.placed(hinge, 0.03, openness), beyond]
-
-
-def _window(rng: Generator, step: float, width: float, z: tuple[float, float]) -> Thing:
-    """Reveal, frame, bars and glass around local x = 0; glass returns little to a depth camera."""
-    thing, deep, half = Thing("window", step), rng.uniform(0.06, 0.16), width / 2
-    color, bar = pick(rng, WHITE + WOOD[:1]), rng.uniform(0.04, 0.06)
-    thing.box((-half, -deep, z[0] - 0.03), (half, rng.uniform(0.01, 0.05), z[0]), color, faces="-x +x +y +z -z")
-    for x0, x1, z0, z1 in ((-half - 0.001, -half, *z), (half, half + 0.001, *z), (-half, half, z[1], z[1] + 0.001)):
-        thing.box((x0, -deep, z0), (x1, 0, z1), color, faces={(True): "-z"}.get(z0 == z[1], "-x +x"))
-    panes = max(1, round(width / 0.7))
-    marks = np.linspace(-half, half, panes + 1)
-    for number, x in enumerate(marks):
-        low, high = x - (bar if number else 0), x + (bar if number < panes else 0)
-        thing.box((low, -deep - 0.01, z[0]), (high, -deep + 0.03, z[1]), color, faces="-x +x +y")
-    for low in (z[0], z[1] - bar):
-        thing.box((-half, -deep - 0.01, low), (half, -deep + 0.03, low + bar), color, faces="+y +z -z")
-    thing.wall_panel(
-        (-half + bar, half - bar), (z[0] + bar, z[1] - bar), -deep, (0.75, 0.82, 0.9), seen=rng.uniform(0.25, 0.9)
-    )
-    return thing

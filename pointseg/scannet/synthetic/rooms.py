@@ -11,20 +11,21 @@ from numpy.random import Generator
 from pointseg.scannet.synthetic import fixtures, furniture
 from pointseg.scannet.synthetic.layout import Room, Spot
 from pointseg.scannet.synthetic.shapes import Group
+from pointseg.scannet.synthetic.shell import add_door, add_shell, add_window, empty_room
 
 
 def furnish(rng: Generator, number: int, step: float) -> tuple[str, Room]:
     """Room `number` of a data set: its scene type, which goes round all kinds, and the finished room."""
     scene_type, (width, depth), recipe = KINDS[number % len(KINDS)]
-    room = Room(rng, step, rng.uniform(*width), rng.uniform(*depth))
+    room = empty_room(rng, step, rng.uniform(*width), rng.uniform(*depth))
     recipe(room)
-    room.add_shell()
+    add_shell(room)
     return scene_type, room
 
 
 def bedroom(room: Room) -> None:
     rng, step = room.rng, room.step
-    room.add_door()
+    add_door(room)
     _windows(room, 1, 2)
     _bed_corner(room)
     _maybe(0.85, room, furniture.cabinet(rng, step, "wardrobe"), front=0.5)
@@ -43,11 +44,11 @@ def bedroom(room: Room) -> None:
 
 def living_room(room: Room) -> None:
     rng, step = room.rng, room.step
-    room.add_door()
+    add_door(room)
     if rng.random() < 0.4:
-        room.add_door()
+        add_door(room)
     _windows(room, 1, 3)
-    couch = room.against_wall(furniture.sofa(rng, step), front=0.9) or room.in_the_open(furniture.sofa(rng, step))
+    couch = _insist(room, furniture.sofa, front=0.9)
     if couch is not None:
         _before(room, couch, furniture.coffee_table(rng, step), 0.35)
     if rng.random() < 0.45:
@@ -58,7 +59,7 @@ def living_room(room: Room) -> None:
     if rng.random() < 0.6:
         _dining_place(room, furniture.table(rng, step))
     for _ in range(rng.integers(1, 3)):
-        _maybe(0.8, room, furniture.bookshelf(rng, step), front=0.4)
+        _maybe(0.6, room, furniture.bookshelf(rng, step), front=0.4)
     _maybe(0.6, room, furniture.cabinet(rng, step), front=0.4)
     _maybe(0.5, room, fixtures.floor_lamp(rng, step), front=0.0)
     _maybe(0.4, room, fixtures.plant(rng, step), front=0.0)
@@ -71,15 +72,14 @@ def living_room(room: Room) -> None:
 
 def bathroom(room: Room) -> None:
     rng, step = room.rng, room.step
-    long_walls = sorted(room.walls, key=lambda wall: -wall.length)
-    lengths = [wall.length for wall in room.walls if 1.6 <= wall.length]
-    width = min(rng.uniform(1.55, 1.8), min(lengths) - 0.08)
-    room.against_wall(fixtures.bathtub(rng, step, width), front=0.4, corner=True, walls=long_walls)
-    room.add_door()
+    shortest = min(wall.length for wall in room.walls if wall.length >= 1.6)
+    tub = fixtures.bathtub(rng, step, min(rng.uniform(1.55, 1.8), shortest - 0.08))
+    room.against_wall(tub, front=0.4, corner=True)
+    add_door(room)
     if rng.random() < 0.6:
-        room.add_window(sill=rng.uniform(1.15, 1.4), width=rng.uniform(0.6, 0.9), curtains=False)
-    room.against_wall(fixtures.toilet(rng, step), front=0.4)
-    basin = room.against_wall(fixtures.washbasin(rng, step), front=0.4)
+        add_window(room, sill=rng.uniform(1.15, 1.4), width=rng.uniform(0.6, 0.9), curtains=False)
+    _insist(room, fixtures.toilet)
+    basin = _insist(room, fixtures.washbasin)
     if basin is not None and rng.random() < 0.85:
         mirror = fixtures.framed(rng, step, "mirror", rng.uniform(0.5, 0.7), rng.uniform(0.6, 0.8), (0.7, 0.75, 0.78))
         room.hang(mirror, rng.uniform(1.1, 1.2), wall=basin.wall, along=basin.along)
@@ -94,7 +94,7 @@ def bathroom(room: Room) -> None:
 
 def office(room: Room) -> None:
     rng, step = room.rng, room.step
-    room.add_door()
+    add_door(room)
     _windows(room, 1, 2)
     for _ in range(rng.integers(2, 5)):
         _desk_place(room)
@@ -117,11 +117,11 @@ def kitchen(room: Room) -> None:
     rng, step = room.rng, room.step
     room.against_wall(fixtures.refrigerator(rng, step), front=0.6, corner=True)
     _kitchen_run(room, rng.uniform(1.9, 2.8))
-    room.add_door()
+    add_door(room)
+    _dining_place(room, furniture.table(rng, step))
     if rng.random() < 0.6:
         _kitchen_run(room, rng.uniform(1.0, 1.6), with_sink=False)
-    room.add_window(sill=rng.uniform(1.05, 1.2), curtains=rng.random() < 0.5)
-    _dining_place(room, furniture.table(rng, step))
+    add_window(room, sill=rng.uniform(1.05, 1.2), curtains=rng.random() < 0.5)
     _maybe(0.4, room, furniture.cabinet(rng, step), front=0.3)
     _maybe(0.3, room, fixtures.washing_machine(rng, step), front=0.3)
     _maybe(0.9, room, fixtures.bin_(rng, step), front=0.0)
@@ -132,10 +132,10 @@ def kitchen(room: Room) -> None:
 
 def library(room: Room) -> None:
     rng, step = room.rng, room.step
-    room.add_door()
+    add_door(room)
     _windows(room, 1, 2)
     width, height = rng.uniform(0.85, 1.1), rng.uniform(1.7, 2.1)
-    for _ in range(rng.integers(4, 8)):
+    for _ in range(rng.integers(3, 7)):
         room.against_wall(furniture.bookshelf(rng, step, width=width, height=height), front=0.6)
     for _ in range(rng.integers(1, 3)):
         _dining_place(room, furniture.table(rng, step))
@@ -151,7 +151,7 @@ def library(room: Room) -> None:
 
 def conference_room(room: Room) -> None:
     rng, step = room.rng, room.step
-    room.add_door()
+    add_door(room)
     _windows(room, 1, 3)
     if rng.random() < 0.6:  # one long table
         extent = room.outline.max(0)
@@ -179,10 +179,10 @@ def studio(room: Room) -> None:
     rng, step = room.rng, room.step
     room.against_wall(fixtures.refrigerator(rng, step), front=0.6, corner=True)
     _kitchen_run(room, rng.uniform(1.5, 2.0))
-    room.add_door()
+    add_door(room)
     _windows(room, 1, 2)
     _bed_corner(room)
-    couch = room.against_wall(furniture.sofa(rng, step), front=0.8)
+    couch = _insist(room, furniture.sofa, front=0.8)
     if couch is not None:
         _before(room, couch, furniture.coffee_table(rng, step), 0.35)
     _dining_place(room, furniture.table(rng, step))
@@ -216,9 +216,18 @@ def _maybe(chance: float, room: Room, group: Group, *, front: float = 0.5) -> Sp
     return room.against_wall(group, front=front) if room.rng.random() < chance else None
 
 
+def _insist(room: Room, build: Callable[[Generator, float], Group], *, front: float = 0.4) -> Spot | None:
+    """`against_wall` for what the room cannot do without: other designs, then less space before it."""
+    for space in (front, front, front, 0.2, 0.2, 0.2):
+        spot = room.against_wall(build(room.rng, room.step), front=space)
+        if spot is not None:
+            return spot
+    return None
+
+
 def _windows(room: Room, fewest: int, most: int) -> None:
     for _ in range(room.rng.integers(fewest, most + 1)):
-        room.add_window()
+        add_window(room)
 
 
 def _bed_corner(room: Room) -> None:
@@ -254,16 +263,18 @@ def _desk_place(room: Room) -> None:
 def _dining_place(room: Room, table: Group, *, around: float = 0.65, swivel: bool = False) -> None:
     """A table with chairs on its sides, facing it."""
     rng, step = room.rng, room.step
-    spot = room.in_the_open(table, around=around) or room.against_wall(table, front=0.6)
+    spot = room.in_the_open(table, around=around) or room.in_the_open(table, around=around * 0.7)
+    spot = spot or room.against_wall(table, front=0.6) or room.against_wall(table, front=0.3)
     if spot is None:
         return
     half = table.width / 2
     sides = [((x, table.depth), math.pi) for x in _places(half)] + [((x, 0.0), 0.0) for x in _places(half)]
+    design = furniture.office_chair(rng, step) if swivel else furniture.chair(rng, step)
     sides += [((half, table.depth / 2), math.pi / 2), ((-half, table.depth / 2), -math.pi / 2)]
     for (x, y), turn in sides:
         if rng.random() < 0.25:
             continue
-        seat = furniture.office_chair(rng, step) if swivel else furniture.chair(rng, step)
+        seat = design if rng.random() < 0.9 else furniture.chair(rng, step)
         out = seat.depth / 2 + rng.uniform(-0.2, 0.12)
         # A chair that faces the table stands behind it as seen from its own front.
         x, y = x + math.sin(turn) * out, y - math.cos(turn) * out

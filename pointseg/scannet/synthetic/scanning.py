@@ -42,7 +42,7 @@ def scan(things: list[Thing], plan: FloorPlan, step: float, rng: Generator) -> t
     mesh, returned = join(things, step)
     cameras = camera_positions(plan, rng)
     score, distance = observe(mesh, cameras, step, rng)
-    keep = score > 0.10 + 0.06 * smooth_noise(mesh.xyz, 0.12, 0.5, rng)
+    keep = score > np.maximum(0.10 + 0.06 * smooth_noise(mesh.xyz, 0.12, 0.5, rng), 0.01)
     keep &= smooth_noise(mesh.xyz, 0.08, 0.3, rng) < 2.4
     # Glass, mirrors and dark screens lose patches, not single vertices.
     keep &= (returned >= 1) | (smooth_noise(mesh.xyz, 0.15, 0.5, rng) < 3.0 * (returned - 0.5))
@@ -105,7 +105,7 @@ def _vertex_normals(xyz: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def camera_positions(plan: FloorPlan, rng: Generator) -> np.ndarray:
     """Where the scanner was held: [C, 3], spread over the walkable floor at 1.3-1.7 m."""
     blocked = plan.solid.copy()
-    for _ in range(6):  # 0.3 m from anything solid
+    for _ in range(5):  # 0.25 m from anything solid
         blocked[1:] |= blocked[:-1]
         blocked[:-1] |= blocked[1:]
         blocked[:, 1:] |= blocked[:, :-1]
@@ -119,7 +119,7 @@ def camera_positions(plan: FloorPlan, rng: Generator) -> np.ndarray:
     while len(chosen) < min(wanted, len(candidates)):
         nearest = np.minimum(nearest, ((candidates - candidates[chosen[-1]]) ** 2).sum(1))
         chosen.append(int(nearest.argmax()))
-    height = rng.uniform(1.3, 1.7, len(chosen))
+    height = rng.uniform(1.3, 1.8, len(chosen))
     return np.column_stack([candidates[chosen], height])
 
 
@@ -138,8 +138,8 @@ def observe(mesh: Mesh, cameras: np.ndarray, step: float, rng: Generator) -> tup
         reach, elevation = reach[:count], elevation[:count]
         facing = np.clip(-(offset[:count] * normal).sum(1) / reach, 1e-3, 1)
         slope = np.minimum(np.sqrt(1 - facing * facing) / facing, 8)
-        tolerance = 0.025 + 0.7 * slope * np.maximum(reach * PIXEL, 1.5 * step)
-        highest = math.radians(rng.uniform(14, 30))
+        tolerance = 0.02 + 0.5 * slope * np.maximum(reach * PIXEL, 1.5 * step)
+        highest = math.radians(rng.uniform(8, 24))
         visible = (
             (facing > 0.06) & (reach > 0.35) & (reach < 6) & (elevation < highest) & (reach <= nearest + tolerance)
         )
@@ -192,7 +192,7 @@ def block_order(xyz: np.ndarray, vertices: np.ndarray, step: float, rng: Generat
 
 
 def _noisy(mesh: Mesh, distance: np.ndarray, step: float, rng: Generator) -> Mesh:
-    """Depth noise along the normal, waves of fused surfaces, drift of the poses; uneven vertices; shaded, noisy colours."""
+    """Depth noise along the normal, waves of fused surfaces, drift of the poses; uneven vertices; shaded colours."""
     count = len(mesh.xyz)
     depth = rng.normal(0, 0.003, count) * (1 + (distance / 3) ** 2) + 0.003 * smooth_noise(mesh.xyz, 0.15, 0.8, rng)
     slide = rng.uniform(-0.35, 0.35, (count, 3)) * step
@@ -201,6 +201,7 @@ def _noisy(mesh: Mesh, distance: np.ndarray, step: float, rng: Generator) -> Mes
     xyz = mesh.xyz + depth[:, None] * mesh.normal + slide + drift
 
     light = rng.normal(size=3) * (0.5, 0.5, 0.2) + (0, 0, 1)
-    shade = 0.78 + 0.16 * (mesh.normal @ (light / np.linalg.norm(light))) + 0.05 * smooth_noise(mesh.xyz, 0.4, 2.5, rng)
+    facing_light = (mesh.normal * (light / math.sqrt((light * light).sum()))).sum(1)
+    shade = 0.78 + 0.16 * facing_light + 0.05 * smooth_noise(mesh.xyz, 0.4, 2.5, rng)
     rgb = mesh.rgb * shade[:, None] * rng.normal(1, 0.03, 3) + rng.normal(0, 0.02, (count, 3))
     return Mesh(xyz, np.clip(rgb, 0, 1), mesh.normal, mesh.thing, mesh.faces)

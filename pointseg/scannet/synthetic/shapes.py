@@ -1,12 +1,13 @@
 """Surfaces that furniture is made of: boxes, turned bodies and cloth, as grids of vertices.
 
 Everything is a `Sheet`: a `[U, V, 3]` grid of points, neighbours joined to quads later, outward side = d/du x d/dv.
-Builders work in the local frame of the object: x to its right along the wall behind it, y out into the room, z up, metres.
+Builders work in the local frame of the object: x along the wall behind it, y out into the room, z up, metres.
 Letters: U, V = lines of a sheet's grid.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,14 +86,10 @@ class Thing:
         larger ones rounded rectangles.
         """
         scale, height = _subdivided(np.array(profile, dtype=np.float64), self.step / max(half), self.step)
-        rim = 2 * math.pi * max(half) * max(s for s, _ in profile)
-        angle = np.linspace(0.0, 2 * math.pi, max(8, math.ceil(rim / self.step)) + 1)
-        cos, sin = np.cos(angle), np.sin(angle)
-        points = np.empty((len(angle), len(scale), 3))
-        points[..., 0] = centre[0] + half[0] * (np.sign(cos) * np.abs(cos) ** (2 / exponent))[:, None] * scale
-        points[..., 1] = centre[1] + half[1] * (np.sign(sin) * np.abs(sin) ** (2 / exponent))[:, None] * scale
+        around = _superellipse(half, exponent, self.step / max(s for s, _ in profile))
+        points = np.empty((len(around), len(scale), 3))
+        points[..., :2] = np.array(centre) + around[:, None] * scale[:, None]
         points[..., 2] = height
-        points[-1] = points[0]
         self.add(points, color)
 
     def rod(self, x: float, y: float, z: tuple[float, float], radius: float, color: Vec3) -> None:
@@ -121,6 +118,25 @@ class Thing:
             inside_z |= ((up <= z[0] + 1e-6) & (z0 <= z[0])) | ((up >= z[1] - 1e-6) & (z1 >= z[1]))
             points[np.ix_(inside_z, inside_x)] = np.nan
         self.add(points, color, seen)
+
+    def fronts(
+        self,
+        x: tuple[float, float],
+        z: tuple[float, float],
+        y: float,
+        color: Vec3,
+        grid: tuple[int, int],
+        relief: float,
+    ) -> None:
+        """One face at `y` towards +y with `grid` = (columns, rows) of doors or drawers raised by `relief` out of it."""
+        margin = 0.012
+        across, up = np.linspace(*x, grid[0] + 1), np.linspace(*z, grid[1] + 1)
+        columns, raised_x = _ridges(across, margin, self.step)
+        rows, raised_z = _ridges(up, margin, self.step)
+        points = np.empty((len(rows), len(columns), 3))
+        points[..., 0], points[..., 2] = columns, rows[:, None]
+        points[..., 1] = y + relief * (raised_z[:, None] & raised_x)
+        self.add(points, color)
 
     def cloth(
         self, x: tuple[float, float], z: tuple[float, float], y: float, color: Vec3, fold: float, rng: Generator
@@ -156,12 +172,13 @@ class Thing:
 
 @dataclass
 class Group:
-    """Things that stand together: footprint x in [-width/2, width/2], y in [0, depth]; the first thing is the main one."""
+    """Things that stand together, the main one first: footprint x in [-width/2, width/2], y in [0, depth]."""
 
     width: float
     depth: float
     height: float
     things: list[Thing]
+    covers: bool = False  # hides the wall behind it altogether
 
     def placed(self, x: float, y: float, angle: float, z: float = 0.0) -> list[Thing]:
         return [thing.placed(x, y, angle, z) for thing in self.things]
@@ -175,14 +192,35 @@ def lines(low: float, high: float, step: float) -> np.ndarray:
 def broken_lines(edges: Sequence[float], step: float) -> np.ndarray:
     """Coordinates at most `step` apart that pass through every one of `edges` exactly."""
     marks = sorted(set(edges))
-    pieces = [lines(low, high, step)[:-1] for low, high in zip(marks[:-1], marks[1:], strict=True)]
+    pieces = [lines(low, high, step)[:-1] for low, high in itertools.pairwise(marks)]
     return np.concatenate([*pieces, [marks[-1]]])
+
+
+def _ridges(edges: np.ndarray, margin: float, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates from the first to the last of `edges`, and which lie on a ridge, `margin` inside two edges."""
+    pieces = [lines(low + margin, high - margin, step) for low, high in itertools.pairwise(edges)]
+    places = np.concatenate([part for piece in pieces for part in ([piece[0] - 0.003], piece, [piece[-1] + 0.003])])
+    raised = np.concatenate([part for piece in pieces for part in ([False], np.ones(len(piece), bool), [False])])
+    return np.concatenate([edges[:1], places, edges[-1:]]), np.concatenate([[False], raised, [False]])
+
+
+def _superellipse(half: tuple[float, float], exponent: float, step: float) -> np.ndarray:
+    """Points [K, 2] at equal distances, at most `step`, along |x/a|^e + |y/b|^e = 1; the last is the first."""
+    angle = np.linspace(0.0, 2 * math.pi, 721)
+    cos, sin = np.cos(angle), np.sin(angle)
+    x = half[0] * np.sign(cos) * np.abs(cos) ** (2 / exponent)
+    y = half[1] * np.sign(sin) * np.abs(sin) ** (2 / exponent)
+    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+    at = np.linspace(0.0, travelled[-1], max(8, math.ceil(travelled[-1] / step)) + 1)
+    curve = np.column_stack([np.interp(at, travelled, x), np.interp(at, travelled, y)])
+    curve[-1] = curve[0]
+    return curve
 
 
 def _subdivided(profile: np.ndarray, scale_step: float, height_step: float) -> tuple[np.ndarray, np.ndarray]:
     """Points along the polyline `profile [K, 2]`, at most one step apart in either coordinate."""
     pieces = [profile[:1]]
-    for start, end in zip(profile[:-1], profile[1:], strict=True):
+    for start, end in itertools.pairwise(profile):
         pieces_needed = max(abs(end[0] - start[0]) / scale_step, abs(end[1] - start[1]) / height_step)
         share = np.linspace(0.0, 1.0, max(1, math.ceil(pieces_needed)) + 1)[1:, None]
         pieces.append(start + share * (end - start))

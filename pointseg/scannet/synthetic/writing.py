@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from pointseg.scannet.ply import write_ply
 from pointseg.scannet.scan import ScanFiles
 from pointseg.scannet.synthetic.categories import CATEGORIES, label_table
 from pointseg.scannet.synthetic.rooms import furnish
-from pointseg.scannet.synthetic.scanning import Mesh, scan
+from pointseg.scannet.synthetic.scanning import Mesh, scan, smooth_noise
 
 GENERATOR = 1  # raise it whenever the same parameters give other rooms
 DEFAULT_DENSITY = 500.0  # vertices per square metre of surface: 4.5 cm between neighbours, about 50,000 vertices a room
@@ -67,6 +67,8 @@ def write_dataset(
     A folder that holds an unfinished data set of the same parameters is completed; InputError if `out` holds anything
     else.
     """
+    if workers is not None and workers < 1:
+        raise InputError(f"workers must be 1 or more, got {workers}")
     jobs = _jobs(out, {"train": scenes, "val": val_scenes, "test": test_scenes}, seed, density)
     parameters = {
         "generator": GENERATOR,
@@ -78,7 +80,7 @@ def write_dataset(
     }
     _prepare(out, parameters)
     missing = [job for job in jobs if not job.folder.is_dir()]
-    workers = min(workers or len(os.sched_getaffinity(0)), len(missing))
+    workers = min(workers or os.cpu_count() or 1, len(missing))
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="rooms", unit="room", disable=not progress)
     with bar:
         if workers > 1:
@@ -99,14 +101,14 @@ def _jobs(out: Path, counts: dict[Split, int], seed: int, density: float) -> lis
         raise InputError(f"seed must be 0 or more, got {seed}")
     if not 50 <= density <= 20_000:
         raise InputError(f"density must be 50 to 20000 vertices per square metre, got {density:g}")
-    if sum(counts.values()) < 1:
-        raise InputError(f"scenes must be 1 or more over all splits, got {sum(counts.values())}")
     jobs = []
     for split, count in counts.items():
         spaces = spaces_of(split)
         if not 0 <= count <= len(spaces):
             raise InputError(f"{split} scenes must be 0 to {len(spaces)}, as many as ScanNet has spaces, got {count}")
         jobs += [_Job(out, split, number, space, seed, density) for number, space in enumerate(spaces[:count])]
+    if not jobs:
+        raise InputError("scenes must be 1 or more over all splits, got 0")
     return jobs
 
 
@@ -142,7 +144,8 @@ def _write_room(job: _Job) -> None:
     shutil.rmtree(files.folder, ignore_errors=True)
     files.folder.mkdir(parents=True)
     alignment = _alignment(mesh, rng)
-    xyz = (mesh.xyz - alignment[:3, 3]) @ alignment[:3, :3]  # the inverse: what is on disk is not aligned
+    # What is on disk is not aligned: the inverse, by einsum because BLAS may round by the number of threads.
+    xyz = np.einsum("pi,ij->pj", mesh.xyz - alignment[:3, 3], alignment[:3, :3])
     rgba = np.full((len(xyz), 4), 255, dtype=np.uint8)
     rgba[:, :3] = np.rint(mesh.rgb * 255)
     write_ply(files.mesh, xyz, rgba, faces=mesh.faces)
@@ -186,7 +189,8 @@ def segment(mesh: Mesh, rng: Generator) -> np.ndarray:
     """An over-segmentation [P]: pieces of one object, one main direction and one region; ids are vertex numbers."""
     direction = np.abs(mesh.normal).argmax(1)
     side = np.take_along_axis(mesh.normal, direction[:, None], 1)[:, 0] > 0
-    cell = np.floor((mesh.xyz + rng.uniform(0, 0.7, 3)) / 0.7).astype(np.int64)
+    warp = np.column_stack([smooth_noise(mesh.xyz, 0.5, 1.5, rng) for _ in range(3)])
+    cell = np.floor((mesh.xyz + 0.1 * warp) / 0.7).astype(np.int64)
     cell -= cell.min(0)
     key = mesh.thing * 6 + direction * 2 + side
     for axis in range(3):
@@ -201,10 +205,12 @@ def annotate(thing: np.ndarray, segments: np.ndarray, categories: list[str], rng
     for index, category in enumerate(categories):
         own = np.unique(segments[thing == index])
         structure = category in ("wall", "floor")
-        if len(own) == 0 or (not structure and rng.random() < (0.5 if category == "ceiling" else 0.03)):
+        small = np.count_nonzero(thing == index) < 0.02 * len(thing)
+        left_out = rng.random() < (0.5 if category == "ceiling" else 0.04 if small else 0.0)
+        if len(own) == 0 or left_out:
             continue
         if structure:
-            own = own[rng.random(len(own)) < 0.97]
+            own = own[rng.random(len(own)) < 0.98]
         elif rng.random() < 0.12:
             own = own[rng.random(len(own)) < 0.7]
         if len(own):
