@@ -41,6 +41,20 @@ struct Leaf {
   int32_t index[kLanes];
 };
 
+// Puts points order[0 .. n) of xyz into a leaf, 1 <= n <= 16.
+template <class T>
+inline void gather_leaf(const T* xyz, const int32_t* order, int64_t n, Leaf<T>& leaf) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T* p = xyz + 3 * static_cast<int64_t>(order[i]);
+    for (int a = 0; a < 3; ++a) leaf.xyz[a][i] = p[a];
+    leaf.index[i] = order[i];
+  }
+  for (int64_t i = n; i < kLanes; ++i) {
+    for (int a = 0; a < 3; ++a) leaf.xyz[a][i] = std::numeric_limits<T>::infinity();
+    leaf.index[i] = std::numeric_limits<int32_t>::max();
+  }
+}
+
 template <class T>
 struct BoxTree {
   int64_t leaves = 0, groups = 0, blocks = 0;
@@ -64,9 +78,20 @@ struct BoxTree {
       Boxes<T>& above = block.data()[g / kLanes];
       const int lane = static_cast<int>(g % kLanes);
       const int64_t end = std::min(leaves, (g + 1) * kLanes);
-      for (int64_t l = g * kLanes; l < end; ++l)
-        fill_leaf(xyz, order + l * kLanes, std::min<int64_t>(kLanes, n - l * kLanes), leaf.data()[l], boxes,
-                  static_cast<int>(l - g * kLanes));
+      for (int64_t l = g * kLanes; l < end; ++l) {
+        const int64_t used = std::min<int64_t>(kLanes, n - l * kLanes);
+        gather_leaf(xyz, order + l * kLanes, used, leaf.data()[l]);
+        for (int a = 0; a < 3; ++a) {
+          const T* v = leaf.data()[l].xyz[a];
+          T lo = v[0], hi = v[0];
+          for (int64_t i = 1; i < used; ++i) {
+            lo = v[i] < lo ? v[i] : lo;
+            hi = v[i] > hi ? v[i] : hi;
+          }
+          boxes.lo[a][l - g * kLanes] = lo;
+          boxes.hi[a][l - g * kLanes] = hi;
+        }
+      }
       for (int a = 0; a < 3; ++a) {
         T lo = inf, hi = -inf;
         for (int i = 0; i < kLanes; ++i) {
@@ -76,30 +101,6 @@ struct BoxTree {
         above.lo[a][lane] = lo;
         above.hi[a][lane] = hi;
       }
-    }
-  }
-
- private:
-  static void fill_leaf(const T* xyz, const int32_t* order, int64_t n, Leaf<T>& leaf, Boxes<T>& boxes,
-                        int lane) {
-    constexpr T inf = std::numeric_limits<T>::infinity();
-    T lo[3] = {inf, inf, inf}, hi[3] = {-inf, -inf, -inf};
-    for (int64_t i = 0; i < n; ++i) {
-      leaf.index[i] = order[i];
-      const T* p = xyz + 3 * static_cast<int64_t>(order[i]);
-      for (int a = 0; a < 3; ++a) {
-        leaf.xyz[a][i] = p[a];
-        lo[a] = p[a] < lo[a] ? p[a] : lo[a];
-        hi[a] = p[a] > hi[a] ? p[a] : hi[a];
-      }
-    }
-    for (int64_t i = n; i < kLanes; ++i) {
-      leaf.index[i] = std::numeric_limits<int32_t>::max();
-      for (int a = 0; a < 3; ++a) leaf.xyz[a][i] = inf;
-    }
-    for (int a = 0; a < 3; ++a) {
-      boxes.lo[a][lane] = lo[a];
-      boxes.hi[a][lane] = hi[a];
     }
   }
 };
@@ -136,14 +137,27 @@ POINTNET2_INLINE Pack<T> distance2(const Leaf<T>& leaf, const Point<T>& q) {
   return squared(load(leaf.xyz[0]) - q.x, load(leaf.xyz[1]) - q.y, load(leaf.xyz[2]) - q.z);
 }
 
-// Lower bounds of the squared distance between 16 boxes and the box from `lo` to `hi` (twice the same: a
-// point).
+// Lower bounds of the squared distances between 16 boxes [lo, hi] and the box from `qlo` to `qhi`.
 template <class T>
-POINTNET2_INLINE Pack<T> box_distance2(const Boxes<T>& boxes, const Point<T>& lo, const Point<T>& hi) {
+POINTNET2_INLINE Pack<T> box_distance2(const T (&lo)[3][kLanes], const T (&hi)[3][kLanes],
+                                       const Point<T>& qlo, const Point<T>& qhi) {
   const Pack<T> zero = broadcast(T(0));
-  return squared(max(max(load(boxes.lo[0]) - hi.x, lo.x - load(boxes.hi[0])), zero),
-                 max(max(load(boxes.lo[1]) - hi.y, lo.y - load(boxes.hi[1])), zero),
-                 max(max(load(boxes.lo[2]) - hi.z, lo.z - load(boxes.hi[2])), zero));
+  return squared(max(max(load(lo[0]) - qhi.x, qlo.x - load(hi[0])), zero),
+                 max(max(load(lo[1]) - qhi.y, qlo.y - load(hi[1])), zero),
+                 max(max(load(lo[2]) - qhi.z, qlo.z - load(hi[2])), zero));
+}
+template <class T>
+POINTNET2_INLINE Pack<T> box_distance2(const Boxes<T>& boxes, const Point<T>& qlo, const Point<T>& qhi) {
+  return box_distance2(boxes.lo, boxes.hi, qlo, qhi);
+}
+// Between 16 points and a box, and between 16 boxes and a point.
+template <class T>
+POINTNET2_INLINE Pack<T> box_distance2(const Leaf<T>& leaf, const Point<T>& qlo, const Point<T>& qhi) {
+  return box_distance2(leaf.xyz, leaf.xyz, qlo, qhi);
+}
+template <class T>
+POINTNET2_INLINE Pack<T> box_distance2(const Boxes<T>& boxes, const Point<T>& q) {
+  return box_distance2(boxes.lo, boxes.hi, q, q);
 }
 
 }  // namespace POINTNET2_ISA

@@ -8,24 +8,6 @@
 
 namespace pointnet2 {
 
-// Drops points that repeat an earlier one of the order; keeps the lowest index of equal points.
-// Looks at the last few kept points only: a repetition that it misses costs time, not exactness.
-template <class T>
-inline int64_t drop_repeated(const T* xyz, int32_t* order, int64_t n) {
-  int64_t kept = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const T* p = xyz + 3 * static_cast<int64_t>(order[i]);
-    bool repeated = false;
-    for (int64_t j = kept - 1; j >= 0 && j >= kept - 3; --j) {
-      const T* o = xyz + 3 * static_cast<int64_t>(order[j]);
-      repeated |= (p[0] == o[0]) & (p[1] == o[1]) & (p[2] == o[2]);
-    }
-    order[kept] = order[i];
-    kept += !repeated;
-  }
-  return kept;
-}
-
 template <class T>
 struct FpsScratch {
   OrderScratch sort;
@@ -35,9 +17,9 @@ struct FpsScratch {
   Buffer<T> leaf_farthest;   // [groups, 16] the largest of them in each leaf
   Buffer<T> group_farthest;  // [blocks, 16] the largest of them in each group
 
-  void prepare(const T* xyz, int64_t n) {
+  void prepare(const T* xyz, int64_t n, Isa isa) {
     int32_t* const points = order.resize(n);
-    spatial_order(xyz, n, points, sort);
+    spatial_order(xyz, n, points, sort, isa);
     n = drop_repeated(xyz, points, n);
     tree.build(xyz, points, n);
     set_farthest(nearest, n, tree.leaves * kLanes);
@@ -92,21 +74,21 @@ POINTNET2_INLINE T add_sample(const Point<T>& q, FpsScratch<T>& s) {
   for (int64_t b = 0; b < s.tree.blocks; ++b) {
     T* const group_farthest = s.group_farthest.data() + b * kLanes;
     Pack<T> of_groups = load(group_farthest);
-    Bits groups = less(box_distance2(s.tree.block.data()[b], q, q), of_groups);
+    Bits groups = bits(less(box_distance2(s.tree.block.data()[b], q), of_groups));
     for (; groups != 0; groups &= groups - 1) {
       const int64_t g = b * kLanes + lowest_bit(groups);
       T* const leaf_farthest = s.leaf_farthest.data() + g * kLanes;
       Pack<T> of_leaves = load(leaf_farthest);
-      Bits leaves = less(box_distance2(s.tree.group.data()[g], q, q), of_leaves);
+      Bits leaves = bits(less(box_distance2(s.tree.group.data()[g], q), of_leaves));
       for (; leaves != 0; leaves &= leaves - 1) {
         const int64_t l = g * kLanes + lowest_bit(leaves);
         T* const nearest = s.nearest.data() + l * kLanes;
         const Pack<T> d = min(load(nearest), distance2(s.tree.leaf.data()[l], q));
         store(nearest, d);
-        of_leaves = select(leaves & -leaves, max_everywhere(d), of_leaves);
+        of_leaves = replace_lane(of_leaves, leaves & -leaves, max_everywhere(d));
       }
       store(leaf_farthest, of_leaves);
-      of_groups = select(groups & -groups, max_everywhere(of_leaves), of_groups);
+      of_groups = replace_lane(of_groups, groups & -groups, max_everywhere(of_leaves));
     }
     store(group_farthest, of_groups);
     farthest = max(farthest, of_groups);
@@ -120,13 +102,13 @@ POINTNET2_INLINE int32_t find_farthest(T farthest, const FpsScratch<T>& s, int64
   const Pack<T> wanted = broadcast(farthest);
   int32_t best = std::numeric_limits<int32_t>::max();
   for (int64_t b = 0; b < s.tree.blocks; ++b) {
-    Bits groups = equal(load(s.group_farthest.data() + b * kLanes), wanted);
+    Bits groups = bits(equal(load(s.group_farthest.data() + b * kLanes), wanted));
     for (; groups != 0; groups &= groups - 1) {
       const int64_t g = b * kLanes + lowest_bit(groups);
-      Bits leaves = equal(load(s.leaf_farthest.data() + g * kLanes), wanted);
+      Bits leaves = bits(equal(load(s.leaf_farthest.data() + g * kLanes), wanted));
       for (; leaves != 0; leaves &= leaves - 1) {
         const int64_t l = g * kLanes + lowest_bit(leaves);
-        Bits lanes = equal(load(s.nearest.data() + l * kLanes), wanted);
+        Bits lanes = bits(equal(load(s.nearest.data() + l * kLanes), wanted));
         for (; lanes != 0; lanes &= lanes - 1) {
           const int lane = lowest_bit(lanes);
           const int32_t index = s.tree.leaf.data()[l].index[lane];
@@ -145,7 +127,7 @@ template <class T>
 inline void sample_cloud(const T* xyz, int64_t n, int64_t npoint, int32_t* idx, FpsScratch<T>& s) {
   idx[0] = 0;
   if (npoint == 1) return;
-  s.prepare(xyz, n);
+  s.prepare(xyz, n, static_cast<Isa>(POINTNET2_ISA_LEVEL));
   Point<T> q = broadcast_point(xyz[0], xyz[1], xyz[2]);
   for (int64_t i = 1; i < npoint; ++i) {
     const T farthest = add_sample(q, s);

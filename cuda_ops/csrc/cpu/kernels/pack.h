@@ -22,6 +22,7 @@
 #endif
 
 #define POINTNET2_INLINE inline __attribute__((always_inline))
+#define POINTNET2_LAMBDA __attribute__((always_inline))
 
 namespace pointnet2 {
 constexpr int kLanes = 16;
@@ -47,6 +48,12 @@ namespace POINTNET2_ISA {
 #else
 #include "pack_portable.h"
 #endif
+
+// `a` with one lane replaced by that lane of `b`.
+template <class T>
+POINTNET2_INLINE Pack<T> replace_lane(Pack<T> a, Bits lane_bit, Pack<T> b) {
+  return select(from_bits<T>(lane_bit), b, a);
+}
 
 // Stores the lanes whose bit is set one after another, in lane order; returns how many. Writes up to 16
 // values.
