@@ -36,10 +36,13 @@ ALLOWED = {
     "pointseg.render": set(),
     "pointseg.charts": set(),
     "pointseg.formats": {"pointseg.scannet.ply"},
+    "pointseg.frame": set(),
     "pointseg.inference": CHUNKS | LEARNING,
     "pointseg.scoreboard": LABELS | {"pointseg.metrics"},
     "pointseg.evaluate": {"pointseg.inference", "pointseg.scoreboard"} | CHUNKS | LEARNING,
-    "pointseg.predict": CHUNKS | LEARNING | {"pointseg.inference", "pointseg.formats", "pointseg.scannet.ply"},
+    "pointseg.predict": CHUNKS
+    | LEARNING
+    | {"pointseg.inference", "pointseg.formats", "pointseg.frame", "pointseg.scannet.ply"},
     "pointseg.train": CHUNKS | LEARNING | {"pointseg.inference", "pointseg.evaluate"},
     # Reads the files of a run directory only: no networks, no stores.
     "pointseg.report": LABELS
