@@ -279,3 +279,13 @@ def test_synthetic_rooms_take_the_same_path(tmp_path: Path) -> None:
         expected, got = store_of(tmp_path / "rooms", split)[0], SceneStore(tmp_path / "derived" / f"{split}.h5")[0]
         np.testing.assert_array_equal(got.label, expected.label)
         np.testing.assert_array_equal(got.xyz, expected.xyz)
+
+
+def test_synthetic_rooms_are_known_as_such(tmp_path: Path):
+    write_dataset(tmp_path / "rooms", scenes=1, seed=0, density=60, progress=False, workers=1)
+    for root, store in ((tmp_path / "rooms", "a"), (tmp_path / "rooms" / "scans", "b")):
+        preprocess(root, tmp_path / store, progress=False)
+        assert SceneStore(tmp_path / store / "train.h5").description["synthetic"]["density"] == 60
+    (tmp_path / "rooms" / "synthetic.json").unlink()
+    preprocess(tmp_path / "rooms", tmp_path / "c", progress=False)
+    assert SceneStore(tmp_path / "c" / "train.h5").description["synthetic"] is None

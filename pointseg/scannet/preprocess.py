@@ -7,6 +7,7 @@ or that met broken scans, goes on where it was. The kept files go away when thei
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -25,6 +26,7 @@ from pointseg.errors import InputError
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, SPLITS, is_scan_id, split_of
 from pointseg.scannet.scan import LabelMap, ScanFiles, find_label_map, find_scans, read_alignment, read_scan
 from pointseg.scannet.scan_cache import CachedScan, find_scan, fingerprint, load_scan, save_scan, source_key
+from pointseg.scannet.synthetic.writing import PARAMETERS
 from pointseg.store import SceneStore, StoreMeta, write_store
 
 _KEPT = ".scans"
@@ -109,7 +111,7 @@ def preprocess(
     wanted = [split for split in SPLITS if split in splits and split in folders]
     if not wanted:
         raise InputError(f"{root}: expected scans of the splits {', '.join(splits)}, got none")
-    job = _Job(out, root.resolve().name, find_label_map(root), align, workers, overwrite, progress)
+    job = _Job(out, root.resolve().name, _synthetic(root), find_label_map(root), align, workers, overwrite, progress)
     for split in wanted:
         job.check_replaceable(split)
     try:
@@ -135,6 +137,7 @@ class _Job:
 
     out: Path
     source: str  # the root's name, without its place on this machine
+    synthetic: dict[str, Any] | None  # parameters of synthetic rooms; None: scans of real ones
     label_map: LabelMap | None
     align: bool
     workers: int
@@ -172,6 +175,14 @@ class _Job:
 
 def _content(source: object, aligned: bool) -> str:
     return f"{source!r}, {'aligned' if aligned else 'not aligned'}"
+
+
+def _synthetic(root: Path) -> dict[str, Any] | None:
+    """What `pointseg synth` noted beside its rooms, so that no report takes them for ScanNet's."""
+    for folder in (root, root.resolve().parent):
+        if (folder / PARAMETERS).is_file():
+            return json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
+    return None
 
 
 def _by_split(folders: Sequence[Path], scan_list: Path | None) -> tuple[dict[str, list[Path]], list[Failure]]:
@@ -213,6 +224,7 @@ def _write_split(job: _Job, split: str, folders: Sequence[Path]) -> tuple[SplitS
     written = not job.holds(split, good)
     if written:
         created = {"program": f"pointseg {__version__}", "source": job.source, "fingerprint": fingerprint(good)}
+        created["synthetic"] = job.synthetic
         created["unaligned"] = sum(job.align and not scan.aligned for scan in scans.values())
         meta = StoreMeta(class_names=CLASS_NAMES, ignore=IGNORE, aligned=job.align, created=created)
         scenes = (load_scan(scan.path) for scan in scans.values())
