@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,11 +117,12 @@ def test_is_the_textbook_network(context, scales, coarsest, in_features, trainin
     (output * weight).sum().backward()
     (expected * weight).sum().backward()
     for (name, ours), (_, theirs) in zip(model.named_parameters(), plain.named_parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=1e-10, msg=lambda text, n=name: n + text)
+        tolerance = 1e-10 * theirs.grad.abs().max().clamp_min(1).item()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=tolerance, msg=lambda t, n=name: n + t)
     if in_features:
         torch.testing.assert_close(features.grad, copied.grad, rtol=1e-10, atol=1e-10)
     for (name, ours), (_, theirs) in zip(model.named_buffers(), plain.named_buffers(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11, msg=lambda text, n=name: n + text)
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11, msg=lambda t, n=name: n + t)
 
 
 def test_geometry_may_be_computed_ahead():
@@ -178,6 +180,18 @@ def test_bfloat16_autocast_is_finite_and_close():
     assert F.cosine_similarity(output.float().flatten(), reference.flatten(), dim=0) > 0.99
 
 
+def test_compiles_without_graph_breaks():
+    small = small_config()
+    latent = LatentGNNConfig(latent_dims=(6,), kernels=2)
+    config = replace(small, context="latent_gnn", latent_gnn=latent, levels=small.levels[:1], fp_mlps=((12,),))
+    model = build_model(config, 5)
+    xyz = cloud(2, 150, torch.float32)
+    output = torch.compile(model, backend="aot_eager", fullgraph=True)(xyz)
+    output.square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    torch.testing.assert_close(output, model(xyz))
+
+
 def test_bn_momentum_reaches_every_norm():
     model = build_model(small_config("latent_gnn"), 5)
     set_bn_momentum(model, 0.25)
@@ -207,7 +221,8 @@ def test_overfits_one_chunk():
     generator = torch.Generator().manual_seed(0)
     xyz, label = labelled_room(1024, generator)
     model = build_model(overfit_config(), num_classes=4)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
     geometry, supervised = model.geometry(xyz), torch.ones_like(label, dtype=torch.bool)
     start = time.perf_counter()
     for _ in range(300):
@@ -216,6 +231,7 @@ def test_overfits_one_chunk():
         optimizer.zero_grad()
         (total / valid).backward()
         optimizer.step()
+        schedule.step()
     accuracy = (model(xyz, None, geometry).argmax(dim=2) == label).float().mean().item()
     assert accuracy > 0.98
     assert time.perf_counter() - start < 60

@@ -72,7 +72,7 @@ class Dropout(nn.Module):
         dropped = round(self.p * 2**16)  # of the 2**16 values of a word
         if dropped == 2**16:
             return x * 0
-        words = torch.empty(math.ceil(x.numel() / 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        words = torch.randint(-(2**63), 2**63 - 1, (math.ceil(x.numel() / 4),)).view(torch.int16)
         kept = words[: x.numel()].view(x.shape) >= dropped - 2**15
         return x * (kept * (2**16 / (2**16 - dropped))).to(x.dtype)
 
