@@ -14,6 +14,7 @@ from pointnet2_ops import pointnet2_utils
 from torch import Tensor, nn
 
 from pointseg.config import LatentGNNConfig, LevelConfig, ModelConfig, ScaleConfig, load_config
+from pointseg.errors import InputError
 from pointseg.losses import segmentation_loss
 from pointseg.models import PointNet2, build_model
 from pointseg.models.layers import Layer, set_bn_momentum
@@ -213,6 +214,21 @@ def test_bn_momentum_reaches_every_norm():
 def test_wrong_input_is_named(xyz, features, part):
     with pytest.raises(ValueError, match=part):
         build_model(small_config(), 5)(xyz, features)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"levels": small_config().levels[::-1]}, r"model: levels: .* must not increase, got \[6, 16, 48\]"),
+        (
+            {"context": "latent_gnn", "latent_gnn": LatentGNNConfig(latent_dims=(4, 4, 4), channel_stride=5)},
+            "=5, got 16",
+        ),
+    ],
+)
+def test_a_configuration_that_does_not_fit_together_is_an_input_error(change, part):
+    with pytest.raises(InputError, match=part):
+        build_model(replace(small_config(), **change), 5)
 
 
 def test_overfits_one_chunk():

@@ -68,10 +68,13 @@ class _NormMax(torch.autograd.Function):
         rows = y.shape[0] * y.shape[1] * y.shape[2]
         normalised = (pooled.to(mean.dtype) - mean) * inverse
         grad_shift, grad_scale = dense_grad.sum(0), (dense_grad * normalised).sum(0)
-        # The two terms that every row has are an affine map of y: one pass of the evaluation-mode kernel.
+        # The two terms that every row has are an affine map of y: one pass of the evaluation-mode kernel. The places of
+        # the maxima, where y is `pooled` and the third term comes on top, are all different: nothing is accumulated.
         slope = -scale * inverse.square() * grad_scale / rows
         offset = -scale * inverse * grad_shift / rows
-        grad_y = F.batch_norm(y.flatten(0, 2), mean, torch.ones_like(mean), slope, offset, training=False, eps=0.0)
-        places = (dense_grad * (scale * inverse)).to(y.dtype).view(index.shape)
-        grad_y.view(y.shape[0], -1, y.shape[3]).scatter_add_(1, index, places)
+        ones = torch.ones_like(mean)
+        grad_y = F.batch_norm(y.flatten(0, 2), mean, ones, slope, offset, training=False, eps=0.0)
+        at_maxima = F.batch_norm(pooled, mean, ones, slope, offset, training=False, eps=0.0)
+        at_maxima += (dense_grad * (scale * inverse)).to(y.dtype)
+        grad_y.view(y.shape[0], -1, y.shape[3]).scatter_(1, index, at_maxima.view(index.shape))
         return grad_y.view(y.shape), grad_scale, grad_shift, None, None, None
