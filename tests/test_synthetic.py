@@ -26,7 +26,7 @@ SPARSE = 120.0  # vertices per square metre: quick to write, all shapes still th
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("synthetic") / "rooms"
-    write_dataset(out, scenes=12, val_scenes=4, test_scenes=1, seed=3, density=SPARSE, workers=1, progress=False)
+    write_dataset(out, scenes=12, val_scenes=4, test_scenes=1, seed=3, density=SPARSE, progress=False)
     return out
 
 
@@ -137,9 +137,9 @@ def test_vertices_are_not_sorted_by_object(dataset: Path) -> None:
 
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
     arguments = {"scenes": 3, "val_scenes": 1, "test_scenes": 1, "density": 60.0, "progress": False}
-    write_dataset(tmp_path / "one", seed=5, workers=1, **arguments)
+    write_dataset(tmp_path / "one", seed=5, **arguments)
     write_dataset(tmp_path / "two", seed=5, workers=2, **arguments)
-    write_dataset(tmp_path / "other", seed=6, workers=1, **arguments)
+    write_dataset(tmp_path / "other", seed=6, **arguments)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     other = digests(tmp_path / "other")
     meshes = {name: digest for name, digest in digests(tmp_path / "one").items() if name.endswith("_2.ply")}
@@ -149,7 +149,7 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
 
 def test_an_unfinished_data_set_is_completed(tmp_path: Path) -> None:
     out = tmp_path / "rooms"
-    arguments = {"scenes": 3, "seed": 1, "density": 60.0, "workers": 1, "progress": False}
+    arguments = {"scenes": 3, "seed": 1, "density": 60.0, "progress": False}
     write_dataset(out, **arguments)
     before = digests(out)
     first, second, third = annotated_scans(out)
@@ -168,7 +168,7 @@ def test_an_unfinished_data_set_is_completed(tmp_path: Path) -> None:
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
-    arguments = {"scenes": 1, "density": 60.0, "workers": 1, "progress": False}
+    arguments = {"scenes": 1, "density": 60.0, "progress": False}
     write_dataset(tmp_path / "rooms", seed=1, **arguments)
     with pytest.raises(InputError, match="other parameters \\(seed 1\\)"):
         write_dataset(tmp_path / "rooms", seed=2, **arguments)
@@ -176,9 +176,12 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine" / "thesis.txt").write_text("do not touch")
     with pytest.raises(InputError, match=r"thesis\.txt"):
         write_dataset(tmp_path / "mine", seed=1, **arguments)
-    with pytest.raises(InputError, match="got a file"):
+    with pytest.raises(InputError, match="expected a folder to write to"):
         write_dataset(tmp_path / "mine" / "thesis.txt", seed=1, **arguments)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    (tmp_path / "rooms" / "synthetic.json").write_text("[]x")
+    with pytest.raises(InputError, match=r"synthetic\.json: expected the parameters"):
+        write_dataset(tmp_path / "rooms", seed=1, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +193,11 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         ({"seed": -1}, "seed must be 0 or more"),
         ({"density": 1.0}, "density must be"),
         ({"density": float("nan")}, "density must be"),
-        ({"workers": 0}, "workers must be 1 or more"),
+        ({"workers": -1}, "workers must be 0 or more"),
     ],
 )
 def test_wrong_arguments(tmp_path: Path, change: dict, message: str) -> None:
-    arguments = {"scenes": 1, "seed": 0, "density": 60.0, "workers": 1, "progress": False} | change
+    arguments = {"scenes": 1, "seed": 0, "density": 60.0, "progress": False} | change
     with pytest.raises(InputError, match=message):
         write_dataset(tmp_path / "rooms", **arguments)
     assert not (tmp_path / "rooms").exists()

@@ -137,9 +137,9 @@ def observe(mesh: Mesh, cameras: np.ndarray, step: float, rng: Generator) -> tup
         nearest = _nearest_surface(offset, reach, elevation, step)[:count]
         reach, elevation = reach[:count], elevation[:count]
         facing = np.clip(-(offset[:count] * normal).sum(1) / reach, 1e-3, 1)
-        slope = np.minimum(np.sqrt(1 - facing * facing) / facing, 8)
+        slope = np.minimum(np.sqrt(1 - facing * facing) / facing, 5)
         tolerance = 0.02 + 0.5 * slope * np.maximum(reach * PIXEL, 1.5 * step)
-        highest = math.radians(rng.uniform(8, 24))
+        highest = math.radians(rng.uniform(5, 18))
         visible = (
             (facing > 0.06) & (reach > 0.35) & (reach < 6) & (elevation < highest) & (reach <= nearest + tolerance)
         )
@@ -195,7 +195,7 @@ def _noisy(mesh: Mesh, distance: np.ndarray, step: float, rng: Generator) -> Mes
     """Depth noise along the normal, waves of fused surfaces, drift of the poses; uneven vertices; shaded colours."""
     count = len(mesh.xyz)
     depth = rng.normal(0, 0.003, count) * (1 + (distance / 3) ** 2) + 0.003 * smooth_noise(mesh.xyz, 0.15, 0.8, rng)
-    slide = rng.uniform(-0.35, 0.35, (count, 3)) * step
+    slide = rng.uniform(-0.35, 0.35, (count, 3)) * np.minimum(_shortest_edges(mesh), step)[:, None]
     slide -= (slide * mesh.normal).sum(1, keepdims=True) * mesh.normal
     drift = np.column_stack([smooth_noise(mesh.xyz, 2.0, 6.0, rng) for _ in range(3)]) * (0.006, 0.006, 0.003)
     xyz = mesh.xyz + depth[:, None] * mesh.normal + slide + drift
@@ -205,3 +205,15 @@ def _noisy(mesh: Mesh, distance: np.ndarray, step: float, rng: Generator) -> Mes
     shade = 0.78 + 0.16 * facing_light + 0.05 * smooth_noise(mesh.xyz, 0.4, 2.5, rng)
     rgb = mesh.rgb * shade[:, None] * rng.normal(1, 0.03, 3) + rng.normal(0, 0.02, (count, 3))
     return Mesh(xyz, np.clip(rgb, 0, 1), mesh.normal, mesh.thing, mesh.faces)
+
+
+def _shortest_edges(mesh: Mesh) -> np.ndarray:
+    """Length [P] of the shortest edge at each vertex."""
+    shortest = np.full(len(mesh.xyz), np.inf)
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        start, end = mesh.faces[:, a], mesh.faces[:, b]
+        offset = mesh.xyz[start] - mesh.xyz[end]
+        length = np.sqrt((offset * offset).sum(1))
+        np.minimum.at(shortest, start, length)
+        np.minimum.at(shortest, end, length)
+    return shortest

@@ -15,7 +15,7 @@ WALL_PAINT: tuple[Vec3, ...] = (*WHITE, (0.80, 0.76, 0.66), (0.70, 0.76, 0.80))
 
 
 def empty_room(rng: Generator, step: float, width: float, depth: float) -> Room:
-    return Room(rng, step, _outline(rng, width, depth), height=rng.uniform(2.4, 2.9))
+    return Room(rng, step, _outline(rng, width, depth), height=rng.uniform(2.35, 2.8))
 
 
 def add_shell(room: Room) -> None:
@@ -44,10 +44,13 @@ def add_door(room: Room) -> None:
         wall.taken.append(on_wall)
         wall.openings.append((left - 0.05, right + 0.05, 0.0, height + 0.05))
         plan.keep(before)
-        openness = 0.0 if rng.random() < 0.6 else rng.uniform(0.3, 1.65)
-        if openness:
-            reach, out = width * max(0.1, math.cos(openness)), width * math.sin(openness) + 0.05
-            plan.occupy(wall.floor_rect(left - 0.05, left + reach, 0.0, out))
+        openness = 0.0 if rng.random() < 0.6 else rng.uniform(0.3, 1.6)
+        reach, out = width * max(0.1, math.cos(openness)), width * math.sin(openness) + 0.05
+        leaf = wall.floor_rect(left - 0.05, left + reach, 0.0, out)
+        if openness and plan.is_free(leaf, may_use_kept=True):
+            plan.occupy(leaf)
+        else:
+            openness = 0.0
         at = wall.to_room(x, 0.0)
         room.things += [thing.placed(*at, wall.angle) for thing in _door(rng, room.step, width, height, openness)]
         return
@@ -158,14 +161,15 @@ def _door(rng: Generator, step: float, width: float, height: float, openness: fl
     """Frame and leaf around local (0, 0); an open leaf stands into the room and shows a strip of the next floor."""
     frame, leaf, color = Thing("doorframe", step), Thing("door", step), pick(rng, WOOD + WHITE)
     edge, half = rng.uniform(0.07, 0.09), width / 2
-    for x0, x1, z0, z1 in (
-        (-half - edge, -half, 0, height),
-        (half, half + edge, 0, height),
-        (-half - edge, half + edge, height, height + edge),
+    for x0, x1, z0, z1, inner in (
+        (-half - edge, -half, 0, height, "+x"),
+        (half, half + edge, 0, height, "-x"),
+        (-half - edge, half + edge, height, height + edge, "-z"),
     ):
-        frame.box((x0, -0.12, z0), (x1, 0.025, z1), color, faces="-x +x +y -z")
+        frame.box((x0, -0.12, z0), (x1, 0.025, z1), color, faces=f"+y {inner}")
     depth, hinge = rng.uniform(0.03, 0.08), -half
-    leaf.box((0, -0.04, 0.01), (width, 0.0, height), color, faces="-x +x -y +z" if openness else "-x +x")
+    if openness:
+        leaf.box((0, -0.04, 0.01), (width, 0.0, height), color, faces="-x +x -y +z")
     if rng.random() < 0.5:
         leaf.fronts((0, width), (0.01, height), 0.0, color, (1, 1 + int(rng.integers(3))), relief=-0.012)
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -57,18 +56,18 @@ def write_dataset(
     test_scenes: int = 0,
     seed: int,
     density: float = DEFAULT_DENSITY,
-    workers: int | None = None,
+    workers: int = 0,
     progress: bool = True,
 ) -> None:
     """Writes `scenes` training, `val_scenes` validation and `test_scenes` test rooms under `out`.
 
     Rooms take the first space numbers of ScanNet's split, scan 00. A room depends on `seed`, its space and `density`
-    (vertices per square metre of surface) alone, not on `workers` (processes; default: one per CPU).
+    (vertices per square metre of surface) alone, not on `workers` (processes; 0 works in this one).
     A folder that holds an unfinished data set of the same parameters is completed; InputError if `out` holds anything
     else.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"workers must be 1 or more, got {workers}")
+    if workers < 0:
+        raise InputError(f"workers must be 0 or more, got {workers}")
     jobs = _jobs(out, {"train": scenes, "val": val_scenes, "test": test_scenes}, seed, density)
     parameters = {
         "generator": GENERATOR,
@@ -80,13 +79,12 @@ def write_dataset(
     }
     _prepare(out, parameters)
     missing = [job for job in jobs if not job.folder.is_dir()]
-    workers = min(workers or os.cpu_count() or 1, len(missing))
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="rooms", unit="room", disable=not progress)
     with bar:
-        if workers > 1:
+        if workers > 0 and len(missing) > 1:
             # Not forked: the caller may have threads running.
             context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context) as pool:
                 for _ in pool.map(_write_room, missing):
                     bar.update()
         else:
@@ -115,21 +113,30 @@ def _jobs(out: Path, counts: dict[Split, int], seed: int, density: float) -> lis
 def _prepare(out: Path, parameters: dict[str, float]) -> None:
     """Makes the folder, or checks that what is in it was begun with the same parameters."""
     path = out / PARAMETERS
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: expected a folder to write to, got a file")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: expected a folder to write to: {error.strerror}") from None
     if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        if begun != parameters:
-            differing = ", ".join(f"{key} {begun.get(key)}" for key in parameters if begun.get(key) != parameters[key])
-            raise InputError(
-                f"{out}: holds a synthetic data set with other parameters ({differing}); choose another folder"
-            )
-    elif out.exists() and any(out.iterdir()):
-        raise InputError(f"{out}: expected an empty or new folder, got one with {next(out.iterdir()).name} in it")
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in ((LABEL_TABLE, label_table()), (PARAMETERS, json.dumps(parameters, indent=1) + "\n")):
+        _check_begun(path, parameters)
+    elif (held := next(out.iterdir(), None)) is not None:
+        raise InputError(f"{out}: expected an empty or new folder, got one with {held.name} in it")
+    for name, text in ((PARAMETERS, json.dumps(parameters, indent=1) + "\n"), (LABEL_TABLE, label_table())):
         with replacing(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _check_begun(path: Path, parameters: dict[str, float]) -> None:
+    try:
+        begun = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: expected the parameters of a synthetic data set, got something else") from None
+    differing = [f"{key} {begun.get(key)}" for key, value in parameters.items() if begun.get(key) != value]
+    if differing:
+        raise InputError(
+            f"{path.parent}: holds a synthetic data set with other parameters ({', '.join(differing)}); "
+            f"choose another folder"
+        )
 
 
 def _write_room(job: _Job) -> None:
