@@ -650,6 +650,15 @@ EMULATOR_HOOKS(8)
 EMULATOR_HOOKS(16)
 void __tsan_read_range(void* p, size_t bytes) { emulator::on_access(p, bytes, Access::kRead); }
 void __tsan_write_range(void* p, size_t bytes) { emulator::on_access(p, bytes, Access::kWrite); }
+// What -fsanitize=alignment calls for a misaligned access; the arguments describe the place and the pointer.
+struct MisalignedPlace {
+  const char* file;
+  uint32_t line, column;
+};
+void __ubsan_handle_type_mismatch_v1(const MisalignedPlace* place, const void*) {
+  if (!machine.in_kernel) return;
+  emulator::fail("misaligned access at %s:%u", place->file, place->line);
+}
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}

@@ -1,0 +1,368 @@
+"""The CUDA kernels' own sources, run on the CPU by the emulator, against the reference.
+
+The emulator also checks what no result shows: barriers, warp masks, bounds, alignment, races, unwritten memory. That it
+finds each of them is shown first, on kernels that are broken on purpose.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+import torch
+from clouds import CLOUDS, clouds, features, indices, lattice, room
+from cuda_emulator import EmulatedError, Emulator, build, find_compiler
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pointnet2_ops import reference
+from torch import Tensor
+
+pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler to build the emulator with")
+
+# (seed, yield period): ascending order; random order; random order with some warps far ahead.
+SCHEDULES = [(0, 0), (1, 13), (2, 40)]
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Emulator]:
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base  # all xdist workers of a run build once
+    return {arch: Emulator(library) for arch, library in build(shared / "cuda_emulator").items()}
+
+
+@pytest.fixture(params=SCHEDULES, ids=["ascending", "random", "priorities"])
+def emulator(request: pytest.FixtureRequest, emulators: dict[int, Emulator]) -> Emulator:
+    emulators[900].schedule(*request.param)
+    return emulators[900]
+
+
+def same_neighbours(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
+    """Equal indices; distances to the last bit or the one before (torch.sqrt is not always correctly rounded)."""
+    eps = torch.finfo(expected[0].dtype).eps
+    return torch.equal(actual[1], expected[1]) and torch.allclose(actual[0], expected[0], rtol=2 * eps, atol=0)
+
+
+def same(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The emulator itself
+
+# In the order of kCases in harness_selftest.cpp: the kernel, and what must be found (None: nothing).
+SELFTEST = [
+    ("tree_sum", None),
+    ("tree_sum_without_barrier", "race"),
+    ("barrier_after_exit", "barrier divergence: .*has exited"),
+    ("different_barriers", "barrier divergence: .*waits at the barrier"),
+    ("rounds, two slots", None),
+    ("rounds, one slot", "race"),
+    ("pass_to_next_lane", None),
+    ("pass_to_next_lane without __syncwarp", "race: reads what|nothing has written"),
+    ("lane_missing", "without all lanes of its mask: .*thread 7 has exited"),
+    ("lane_elsewhere", "without all lanes of its mask"),
+    ("different_masks", "without all lanes of its mask"),
+    ("half_warps", None),
+    ("caller_not_in_mask", "the caller is not in its mask"),
+    ("shuffle_from_outside_mask", "not in the mask"),
+    ("shared, last element", None),
+    ("shared, one past the end", r"out of bounds: read of 4 bytes at byte 256 of shared array 0 \(256 bytes\)"),
+    ("shared, one before the start", "out of bounds: read of 4 bytes at byte -4 of shared array 0"),
+    ("shared_never_written", "reads memory that nothing has written"),
+    ("takes_too_much", "takes 512 bytes of shared memory, the launch gave 256"),
+    ("global, last element", None),
+    ("global read past the end", r"out of bounds: read of 4 bytes at byte 256 of input 0 \(256 bytes\)"),
+    ("global read before the start", "out of bounds: read of 4 bytes at byte -4 of input 0"),
+    ("global write past the end", r"out of bounds: write of 4 bytes at byte 4 of output 1 \(4 bytes\)"),
+    ("global write before the start", "out of bounds: write of 4 bytes at byte -4 of output 1"),
+    ("reads_output", "reads memory that nothing has written"),
+    ("writes_input", "writes an input"),
+    ("misaligned", "misaligned"),
+    ("count_blocks, atomics", None),
+    ("count_blocks, plain additions", "race"),
+    ("read_only_load_of_own_write", "__ldg of memory that this launch has written"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SELFTEST)), ids=[name for name, _ in SELFTEST])
+def test_emulator_finds_what_is_broken(emulator: Emulator, number: int) -> None:
+    finding = SELFTEST[number][1]
+    arguments = (number, emulator.input(torch.arange(64, dtype=torch.int32)), emulator.output(4))
+    if finding is None:
+        emulator.call("selftest", *arguments)
+        emulator.finish((arguments[2], (1,), torch.int32))
+    else:
+        with pytest.raises(EmulatedError, match=finding):
+            emulator.call("selftest", *arguments)
+
+
+def test_emulated_results(emulator: Emulator) -> None:
+    out = emulator.output(4)
+    emulator.call("selftest", 0, emulator.input(torch.arange(64, dtype=torch.int32)), out)
+    assert emulator.finish((out, (1,), torch.int32))[0].item() == 64 * 63 // 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "threads", "shared", "opt_in", "finding"),
+    [
+        ((0, 1), 64, 256, 1, "grid is empty"),
+        ((1, 70_000), 64, 256, 1, "too large"),
+        ((1, 1), 2048, 8192, 1, "more than 1024 threads"),
+        ((1, 1), 64, 64 * 1024, 0, "more shared memory"),
+        ((1, 1), 64, 512, 1, "gave 512 bytes of shared memory, the kernel took 256"),
+    ],
+)
+def test_emulator_refuses_launches(
+    emulators: dict[int, Emulator], grid: tuple[int, int], threads: int, shared: int, opt_in: int, finding: str
+) -> None:
+    emulator = emulators[900]
+    data = emulator.input(torch.arange(64, dtype=torch.int32)), emulator.output(4)
+    with pytest.raises(EmulatedError, match=finding):
+        emulator.call("selftest_launch", *grid, threads, ctypes.c_int64(shared), opt_in, *data)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Geometry
+
+EMULATED_CLOUDS = [name for name, xyz in CLOUDS.items() if xyz.shape[0] > 0 and name != "large room"]
+
+
+@pytest.mark.parametrize("name", EMULATED_CLOUDS)
+def test_furthest_point_sample(emulators: dict[int, Emulator], name: str) -> None:
+    xyz = CLOUDS[name]
+    npoint = min(xyz.shape[1], 40)
+    expected = reference.furthest_point_sample(xyz, npoint)
+    emulator = emulators[900]
+    for points_per_thread in (4, 8, 16, 0) if xyz.dtype == torch.float32 else (0,):
+        emulator.schedule(*SCHEDULES[(len(name) + points_per_thread // 4) % 3])
+        assert torch.equal(emulator.furthest_point_sample(xyz, npoint, points_per_thread), expected)
+
+
+def test_furthest_point_sample_to_the_last_point(emulator: Emulator) -> None:
+    xyz = lattice(1, 150, span=3)  # more points than places: the last picks have distance 0
+    expected = reference.furthest_point_sample(xyz, 150)
+    for points_per_thread in (4, 16, 0):
+        assert torch.equal(emulator.furthest_point_sample(xyz, 150, points_per_thread), expected)
+
+
+@pytest.mark.parametrize(("N", "dtype"), [(5000, torch.float32), (8193, torch.float32), (33_000, torch.float32)])
+def test_furthest_point_sample_chooses_a_kernel(emulators: dict[int, Emulator], N: int, dtype: torch.dtype) -> None:
+    xyz = room(1, N, seed=N).to(dtype)
+    emulators[900].schedule(1)
+    actual = emulators[900].furthest_point_sample(xyz, 12)
+    assert torch.equal(actual, reference.furthest_point_sample(xyz, 12))
+
+
+def test_furthest_point_sample_with_little_shared_memory(emulators: dict[int, Emulator]) -> None:
+    xyz = room(1, 8200)
+    emulator = emulators[900]
+    emulator.schedule(0)
+    emulator.library.emulator_set_shared_limit(ctypes.c_int64(99 * 1024))
+    try:
+        actual = emulator.furthest_point_sample(xyz, 5)
+    finally:
+        emulator.library.emulator_set_shared_limit(ctypes.c_int64(227 * 1024))
+    assert torch.equal(actual, reference.furthest_point_sample(xyz, 5))
+
+
+@pytest.mark.parametrize("name", EMULATED_CLOUDS)
+def test_ball_query(emulators: dict[int, Emulator], name: str) -> None:
+    xyz = CLOUDS[name]
+    emulator = emulators[900]
+    emulator.schedule(*SCHEDULES[len(name) % 3])
+    centres = torch.cat([xyz[:, :30], xyz[:, :2] + 100], 1)  # the last two balls are empty
+    for radius, nsample in ((3 / 64, 5), (0.5, 33)):
+        actual = emulator.ball_query(radius, nsample, xyz, centres)
+        assert same(actual, reference.ball_query_with_count(radius, nsample, xyz, centres))
+
+
+def test_ball_query_of_several_tiles(emulator: Emulator) -> None:
+    xyz, centres = lattice(2, 2100, span=8), lattice(2, 13, span=8, seed=1)
+    actual = emulator.ball_query(3 / 64, 16, xyz, centres)
+    assert same(actual, reference.ball_query_with_count(3 / 64, 16, xyz, centres))
+
+
+def test_ball_query_of_many_centres(emulators: dict[int, Emulator]) -> None:
+    xyz, centres = lattice(3, 70, span=5), lattice(3, 2750, span=6, seed=1)  # B * M > 8192: four centres a warp
+    emulators[900].schedule(1)
+    actual = emulators[900].ball_query(2 / 64, 4, xyz, centres)
+    assert same(actual, reference.ball_query_with_count(2 / 64, 4, xyz, centres))
+
+
+@pytest.mark.parametrize("name", EMULATED_CLOUDS)
+def test_three_nn(emulators: dict[int, Emulator], name: str) -> None:
+    xyz = CLOUDS[name]
+    emulator = emulators[900]
+    emulator.schedule(*SCHEDULES[len(name) % 3])
+    for known in (xyz[:, :2], xyz[:, :1], xyz[:, ::3].contiguous()):
+        assert same_neighbours(emulator.three_nn(xyz[:, :60], known), reference.three_nn(xyz[:, :60], known))
+
+
+def test_three_nn_of_several_tiles(emulator: Emulator) -> None:
+    unknown, known = lattice(2, 9, span=8), lattice(2, 1100, span=8, seed=1)
+    assert same_neighbours(emulator.three_nn(unknown, known), reference.three_nn(unknown, known))
+
+
+def test_three_nn_of_many_points(emulators: dict[int, Emulator]) -> None:
+    unknown, known = lattice(2, 32_800, span=20), lattice(2, 7, span=20, seed=1)  # B * N > 65536: a thread a point
+    emulators[900].schedule(0)
+    assert same_neighbours(emulators[900].three_nn(unknown, known), reference.three_nn(unknown, known))
+
+
+def test_geometry_without_redux(emulators: dict[int, Emulator]) -> None:
+    """Before sm_80 warps reduce by shuffles."""
+    emulator = emulators[750]
+    emulator.schedule(1)
+    xyz = lattice(2, 300, span=4)
+    expected = reference.furthest_point_sample(xyz, 30)
+    for points_per_thread in (8, 0):
+        assert torch.equal(emulator.furthest_point_sample(xyz, 30, points_per_thread), expected)
+    actual = emulator.ball_query(0.05, 8, xyz, xyz[:, :20])
+    assert same(actual, reference.ball_query_with_count(0.05, 8, xyz, xyz[:, :20]))
+
+
+def test_non_finite_points_are_harmless(emulator: Emulator) -> None:
+    xyz = lattice(1, 100)
+    xyz[0, 7], xyz[0, 50, 1] = torch.nan, torch.inf
+    for points_per_thread in (4, 0):
+        idx = emulator.furthest_point_sample(xyz, 60, points_per_thread)
+        assert idx.min() >= 0
+        assert idx.max() < 100
+    emulator.ball_query(0.1, 4, xyz, xyz)
+    assert emulator.three_nn(xyz, xyz)[1].max() < 100
+
+
+@settings(max_examples=12, deadline=None)
+@given(xyz=clouds(), data=st.data(), seed=st.integers(0, 2**32))
+def test_any_cloud(emulators: dict[int, Emulator], xyz: Tensor, data: st.DataObject, seed: int) -> None:
+    if xyz.shape[0] == 0:
+        return
+    emulator = emulators[900]
+    emulator.schedule(seed, 30)
+    npoint = data.draw(st.integers(1, min(40, xyz.shape[1])))
+    idx = emulator.furthest_point_sample(xyz, npoint)
+    assert torch.equal(idx, reference.furthest_point_sample(xyz, npoint))
+    radius = data.draw(st.sampled_from([1 / 64, 0.1, 50.0]))
+    centres = xyz[:, :npoint].contiguous()
+    assert same(emulator.ball_query(radius, 7, xyz, centres), reference.ball_query_with_count(radius, 7, xyz, centres))
+    assert same_neighbours(emulator.three_nn(centres, xyz), reference.three_nn(centres, xyz))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Features
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gather_operation(emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool) -> None:
+    emulators[900].schedule(1, 20)
+    for C in (1, 3, 6, 8, 40, 68):  # rows of 2 bytes to several warps' worth of packs
+        x, idx = features(2, C, 50, channels_last, dtype), indices((2, 77), 50)
+        actual = emulators[900].gather_operation(x, idx)
+        assert torch.equal(actual, reference.gather_operation(x, idx))
+        assert actual.stride() == (C * 77, 1, C) if channels_last and C > 1 else actual.is_contiguous()
+
+
+def test_gather_operation_of_views(emulators: dict[int, Emulator]) -> None:
+    """Rows that do not start on 16 bytes, rows with gaps, one cloud for the whole batch."""
+    idx = indices((3, 20), 30)
+    wide = features(3, 24, 30, channels_last=True)
+    for x in (wide[:, 1:9], wide[:, 4:20], wide[:1, :16].expand(3, -1, -1), features(3, 9, 40)[:, :, 5:35]):
+        assert torch.equal(emulators[900].gather_operation(x, idx), reference.gather_operation(x, idx))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_indices_out_of_range_become_nan(
+    emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool
+) -> None:
+    emulator = emulators[900]
+    x, idx = features(1, 8, 20, channels_last, dtype), indices((1, 12), 20)
+    idx[0, 3], idx[0, 7] = -1, 20
+    out = emulator.gather_operation(x, idx)
+    assert torch.equal(out.isnan().all(1)[0].nonzero().flatten(), torch.tensor([3, 7]))
+    assert torch.equal(emulator.scatter_add(out.nan_to_num(), idx, 20).isnan().any(), torch.tensor(False))
+    weight = torch.ones(1, 4, 3, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
+    mixed = emulator.three_interpolate(x, idx.view(1, 4, 3), weight)
+    assert torch.equal(mixed.isnan().all(1)[0], torch.tensor([False, True, True, False]))
+
+
+def exact_scatter(grad: Tensor, idx: Tensor, points: int) -> Tensor:
+    """In float64, with a bound on the sum of magnitudes as the scale of rounding errors."""
+    B, C, _ = grad.shape
+    place = idx.long()[:, None].expand(-1, C, -1)
+    return torch.zeros(B, C, points, dtype=torch.float64).scatter_add(2, place, grad.double())
+
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+
+
+# 16-bit types are always summed in order.
+@pytest.mark.parametrize(
+    ("dtype", "deterministic"), [(dtype, True) for dtype in DTYPES] + [(torch.float32, False), (torch.float64, False)]
+)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gather_operation_backward(
+    emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool, deterministic: bool
+) -> None:
+    emulator = emulators[900]
+    emulator.schedule(2, 20)
+    for C, Q, N in ((1, 9, 4), (5, 60, 33), (12, 300, 50), (36, 70, 9)):
+        grad, idx = features(2, C, Q, channels_last, dtype), indices((2, Q), N)
+        actual = emulator.scatter_add(grad, idx, N, deterministic=deterministic)
+        torch.testing.assert_close(
+            actual.double(), exact_scatter(grad, idx, N), rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype]
+        )
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_sorted_sums_do_not_depend_on_the_order_of_threads(emulators: dict[int, Emulator], channels_last: bool) -> None:
+    grad = features(2, 4, 4500, channels_last)  # three slices of edges
+    for idx in (indices((2, 4500), 40), torch.zeros(2, 4500, dtype=torch.int32)):
+        results = []
+        for seed, period in SCHEDULES:
+            emulators[900].schedule(seed, period)
+            results.append(emulators[900].scatter_add(grad, idx, 40))
+        assert torch.equal(results[0], results[1])
+        assert torch.equal(results[0], results[2])
+        in_order = torch.zeros(2, 4, 40)
+        for edge in range(4500):  # ascending, like the CPU kernels
+            place = idx[:, edge].long()[:, None, None].expand(-1, 4, 1)
+            in_order.scatter_add_(2, place, grad[:, :, edge : edge + 1])
+        assert torch.equal(results[0], in_order)
+
+
+def interpolation(B: int, C: int, M: int, N: int, channels_last: bool, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    weight = torch.rand(B, N, 3, generator=torch.Generator().manual_seed(N))
+    weight = weight.to(torch.float64 if dtype == torch.float64 else torch.float32)
+    return features(B, C, M, channels_last, dtype), indices((B, N, 3), M), weight
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_three_interpolate(emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool) -> None:
+    emulators[900].schedule(1, 20)
+    for C in (1, 5, 8, 36):
+        x, idx, weight = interpolation(2, C, 20, 70, channels_last, dtype)
+        actual = emulators[900].three_interpolate(x, idx, weight)
+        assert torch.equal(actual, reference.three_interpolate(x, idx, weight))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_three_interpolate_backward(emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool) -> None:
+    emulator = emulators[900]
+    emulator.schedule(2, 20)
+    for C in (3, 8, 36):
+        x, idx, weight = interpolation(2, C, 20, 70, channels_last, dtype)
+        grad = features(2, C, 70, channels_last, dtype)
+        exact = [x.double().requires_grad_(), weight.double().requires_grad_()]
+        reference.three_interpolate(exact[0], idx, exact[1]).backward(grad.double())
+        tolerance = {"rtol": TOLERANCE[dtype], "atol": 10 * TOLERANCE[dtype]}
+        for deterministic in (True,) if dtype.itemsize == 2 else (True, False):
+            actual = emulator.scatter_add(grad, idx, 20, weight, deterministic)
+            torch.testing.assert_close(actual.double(), exact[0].grad, **tolerance)
+        actual = emulator.interpolation_weight_gradient(grad, x, idx)
+        torch.testing.assert_close(actual.double(), exact[1].grad, **tolerance)
