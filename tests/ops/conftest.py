@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pointnet2_ops
 import pytest
 import torch
+from instruction_sets import AVAILABLE, instruction_set
 
 DEVICES = ["cpu", *(["cuda"] if pointnet2_ops.CUDA_LIBRARY and torch.cuda.is_available() else [])]
 
@@ -14,6 +15,16 @@ DEVICES = ["cpu", *(["cuda"] if pointnet2_ops.CUDA_LIBRARY and torch.cuda.is_ava
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture(params=[*AVAILABLE, *DEVICES[1:]])
+def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The device of the geometry kernels under test: the CPU with each instruction set, and CUDA."""
+    if request.param not in AVAILABLE:
+        yield request.param
+        return
+    with instruction_set(request.param):
+        yield "cpu"
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import torch
 from clouds import CLOUDS, clouds, lattice, room
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import every_instruction_set
 from pointnet2_ops import ops, reference
 
 
@@ -18,8 +19,8 @@ def assert_equals_reference(radius: float, nsample: int, xyz: torch.Tensor, new_
 
 @pytest.mark.parametrize("name", CLOUDS)
 @pytest.mark.parametrize("radius", [1 / 64, 0.1, 0.25, 50.0])
-def test_equals_reference(name: str, radius: float, device: str):
-    xyz = CLOUDS[name].to(device)
+def test_equals_reference(name: str, radius: float, kernels: str):
+    xyz = CLOUDS[name].to(kernels)
     new_xyz = xyz[:, :: max(1, xyz.shape[1] // 100)]
     assert_equals_reference(radius, 16, xyz, new_xyz)
     assert_equals_reference(radius, 1, xyz, new_xyz)
@@ -30,17 +31,19 @@ def test_equals_reference(name: str, radius: float, device: str):
 def test_equals_reference_on_generated_clouds(xyz: torch.Tensor, radius: float, data: st.DataObject):
     seed, M = data.draw(st.integers(0, 1000)), data.draw(st.integers(0, 20))
     centres = lattice(xyz.shape[0], M, seed=seed).to(xyz.dtype) + xyz[:, :1]
-    assert_equals_reference(radius, data.draw(st.sampled_from([1, 3, 32, 200])), xyz, centres)
+    nsample = data.draw(st.sampled_from([1, 3, 32, 200]))
+    for _ in every_instruction_set():
+        assert_equals_reference(radius, nsample, xyz, centres)
 
 
-def test_equals_reference_on_chunks(device: str):
-    xyz = room(3, 6000, seed=7).to(device)
+def test_equals_reference_on_chunks(kernels: str):
+    xyz = room(3, 6000, seed=7).to(kernels)
     assert_equals_reference(0.1, 32, xyz, xyz[:, ::20])
     assert_equals_reference(0.4, 64, xyz[:1], xyz[:1, ::60])
 
 
-def test_first_in_index_order_strict_and_padded(device: str):
-    line = torch.arange(6, device=device).float()[None, :, None] * torch.tensor([1.0, 0, 0], device=device)
+def test_first_in_index_order_strict_and_padded(kernels: str):
+    line = torch.arange(6, device=kernels).float()[None, :, None] * torch.tensor([1.0, 0, 0], device=kernels)
     idx, count = ops.ball_query_with_count(2.0, 4, line, line[:, [5, 2, 0]])
     # At 5: 4 and 5, not 3, whose distance is exactly the radius. At 0: 0 and 1.
     assert idx.tolist() == [[[4, 5, 4, 4], [1, 2, 3, 1], [0, 1, 0, 0]]]
@@ -48,8 +51,8 @@ def test_first_in_index_order_strict_and_padded(device: str):
     assert ops.ball_query(2.0, 2, line, line[:, [2]]).tolist() == [[[1, 2]]]
 
 
-def test_empty_balls_give_index_0_and_count_0(device: str):
-    xyz = room(2, 200).to(device)
+def test_empty_balls_give_index_0_and_count_0(kernels: str):
+    xyz = room(2, 200).to(kernels)
     idx, count = ops.ball_query_with_count(0.2, 8, xyz, xyz[:, :5] + 100)
     assert not idx.any()
     assert not count.any()
@@ -57,8 +60,8 @@ def test_empty_balls_give_index_0_and_count_0(device: str):
     assert ops.ball_query(0.2, 8, xyz, xyz[:, :0]).shape == (2, 0, 8)
 
 
-def test_far_centres_among_near_ones(device: str):
-    xyz = room(1, 500).to(device)
+def test_far_centres_among_near_ones(kernels: str):
+    xyz = room(1, 500).to(kernels)
     centres = torch.cat([xyz[:, :50], xyz[:, :50] + 1e6, xyz[:, :50] * 1e30, xyz[:, 50:60]], 1)
     assert_equals_reference(0.3, 8, xyz, centres)
 

@@ -5,12 +5,13 @@ import torch
 from clouds import CLOUDS, clouds, lattice, room
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import every_instruction_set
 from pointnet2_ops import ops, reference
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-def test_equals_reference(name: str, device: str):
-    xyz = CLOUDS[name].to(device)
+def test_equals_reference(name: str, kernels: str):
+    xyz = CLOUDS[name].to(kernels)
     for npoint in {0, 1, xyz.shape[1] // 3, min(xyz.shape[1], 400)}:
         idx = ops.furthest_point_sample(xyz, npoint)
         assert idx.dtype == torch.int32
@@ -21,28 +22,30 @@ def test_equals_reference(name: str, device: str):
 @settings(deadline=None, max_examples=60)
 def test_equals_reference_on_generated_clouds(xyz: torch.Tensor, share: float):
     npoint = int(share * xyz.shape[1])
-    assert torch.equal(ops.furthest_point_sample(xyz, npoint), reference.furthest_point_sample(xyz, npoint))
+    expected = reference.furthest_point_sample(xyz, npoint)
+    for name in every_instruction_set():
+        assert torch.equal(ops.furthest_point_sample(xyz, npoint), expected), name
 
 
 @pytest.mark.parametrize("shape", [(1, 9000), (4, 3000)])
-def test_equals_reference_on_chunks(shape: tuple[int, int], device: str):
-    xyz = room(*shape, seed=5).to(device)
+def test_equals_reference_on_chunks(shape: tuple[int, int], kernels: str):
+    xyz = room(*shape, seed=5).to(kernels)
     assert torch.equal(ops.furthest_point_sample(xyz, 700), reference.furthest_point_sample(xyz, 700))
 
 
-def test_all_points_are_sampled_once_where_they_differ(device: str):
-    xyz = room(2, 300).to(device)
+def test_all_points_are_sampled_once_where_they_differ(kernels: str):
+    xyz = room(2, 300).to(kernels)
     idx = ops.furthest_point_sample(xyz, 300)
     assert torch.equal(idx.sort(1).values.cpu(), torch.arange(300, dtype=torch.int32).expand(2, 300))
 
 
-def test_points_near_the_origin_count_like_any_other(device: str):
-    xyz = torch.tensor([[[0.01, 0, 0], [0.02, 0, 0], [0, 0, 0], [0, 0.005, 0]]], device=device)
+def test_points_near_the_origin_count_like_any_other(kernels: str):
+    xyz = torch.tensor([[[0.01, 0, 0], [0.02, 0, 0], [0, 0, 0], [0, 0.005, 0]]], device=kernels)
     assert ops.furthest_point_sample(xyz, 4).tolist() == [[0, 3, 1, 2]]
 
 
-def test_ties_and_duplicates_go_to_the_lowest_index(device: str):
-    square = torch.tensor([[[0.0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]], device=device)
+def test_ties_and_duplicates_go_to_the_lowest_index(kernels: str):
+    square = torch.tensor([[[0.0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]], device=kernels)
     assert ops.furthest_point_sample(square, 5).tolist() == [[0, 1, 2, 3, 0]]
 
 
@@ -56,8 +59,8 @@ def test_threads_do_not_matter(threads: int, set_threads):
         assert torch.equal(ops.furthest_point_sample(x, 500), idx)
 
 
-def test_strided_clouds(device: str):
-    wide = room(2, 400).to(device).repeat(1, 1, 2)
+def test_strided_clouds(kernels: str):
+    wide = room(2, 400).to(kernels).repeat(1, 1, 2)
     for xyz in (wide[..., :3], wide[:, ::2, :3], wide[..., :3].transpose(1, 2).contiguous().transpose(1, 2)):
         assert torch.equal(ops.furthest_point_sample(xyz, 50), ops.furthest_point_sample(xyz.contiguous(), 50))
 

@@ -5,6 +5,7 @@ import torch
 from clouds import CLOUDS, clouds, lattice, room
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import every_instruction_set
 from pointnet2_ops import ops, reference
 
 
@@ -18,8 +19,8 @@ def assert_equals_reference(unknown: torch.Tensor, known: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-def test_equals_reference(name: str, device: str):
-    xyz = CLOUDS[name].to(device)
+def test_equals_reference(name: str, kernels: str):
+    xyz = CLOUDS[name].to(kernels)
     known = xyz[:, :: max(1, xyz.shape[1] // 200)]
     assert_equals_reference(xyz[:, :500], known)
     assert_equals_reference(xyz[:, :100] + 3.0, known)
@@ -30,31 +31,33 @@ def test_equals_reference(name: str, device: str):
 def test_equals_reference_on_generated_clouds(known: torch.Tensor, data: st.DataObject):
     seed, N = data.draw(st.integers(0, 1000)), data.draw(st.integers(0, 30))
     span = data.draw(st.sampled_from([1, 30, 3000]))
-    assert_equals_reference(lattice(known.shape[0], N, span, seed=seed).to(known.dtype) + known[:, :1], known)
+    unknown = lattice(known.shape[0], N, span, seed=seed).to(known.dtype) + known[:, :1]
+    for _ in every_instruction_set():
+        assert_equals_reference(unknown, known)
 
 
-def test_equals_reference_on_chunks(device: str):
-    xyz = room(2, 2000, seed=9).to(device)
+def test_equals_reference_on_chunks(kernels: str):
+    xyz = room(2, 2000, seed=9).to(kernels)
     assert_equals_reference(xyz, xyz[:, ::3])
     assert_equals_reference(xyz[:1], xyz[:1, :17])
 
 
-def test_far_queries_among_near_ones(device: str):
-    xyz = room(1, 500).to(device)
+def test_far_queries_among_near_ones(kernels: str):
+    xyz = room(1, 500).to(kernels)
     assert_equals_reference(torch.cat([xyz[:, :50], xyz[:, :50] + 1e6, xyz[:, :50] * 1e30, xyz[:, 50:60]], 1), xyz)
 
 
 @pytest.mark.parametrize("known", [1, 2])
-def test_missing_neighbours_have_index_0_and_distance_infinity(known: int, device: str):
-    distance, idx = ops.three_nn(lattice(2, 10).to(device), lattice(2, known, seed=4).to(device))
+def test_missing_neighbours_have_index_0_and_distance_infinity(known: int, kernels: str):
+    distance, idx = ops.three_nn(lattice(2, 10).to(kernels), lattice(2, known, seed=4).to(kernels))
     assert not idx[..., known:].any()
     assert distance[..., known:].isinf().all()
     assert distance[..., :known].isfinite().all()
 
 
-def test_equal_distances_are_in_index_order(device: str):
-    known = torch.tensor([[[2.0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, 0, 1], [0, 0, 0]]], device=device)
-    distance, idx = ops.three_nn(torch.zeros(1, 1, 3, device=device), known)
+def test_equal_distances_are_in_index_order(kernels: str):
+    known = torch.tensor([[[2.0, 0, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, 0, 1], [0, 0, 0]]], device=kernels)
+    distance, idx = ops.three_nn(torch.zeros(1, 1, 3, device=kernels), known)
     assert idx.tolist() == [[[5, 1, 2]]]
     assert distance.tolist() == [[[0.0, 1.0, 1.0]]]
 
