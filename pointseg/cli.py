@@ -23,7 +23,16 @@ Overrides = Annotated[
 ]
 
 
-def synth(out: Positional[Path], /, *, scenes: int = 32, test_scenes: int = 0, seed: int = 0, workers: int = 0) -> None:
+def synth(
+    out: Positional[Path],
+    /,
+    *,
+    scenes: int = 32,
+    test_scenes: int = 0,
+    seed: int = 0,
+    density: Annotated[float | None, arg(help_behavior_hint="(default: about ScanNet's)")] = None,
+    workers: int = 0,
+) -> None:
     """Write synthetic rooms in ScanNet's own folder layout.
 
     Args:
@@ -31,13 +40,20 @@ def synth(out: Positional[Path], /, *, scenes: int = 32, test_scenes: int = 0, s
         scenes: Labelled rooms; a quarter of them takes ids of ScanNet's validation spaces.
         test_scenes: Rooms without labels, as in ScanNet's test split.
         seed: The same seed gives the same files.
+        density: Vertices per square metre of surface.
         workers: Processes; 0 works in this one.
     """
-    from pointseg.scannet.synthetic import write_dataset
+    from pointseg.scannet.synthetic import DEFAULT_DENSITY, write_dataset
 
     val_scenes = scenes // 4
     write_dataset(
-        out, scenes=scenes - val_scenes, val_scenes=val_scenes, test_scenes=test_scenes, seed=seed, workers=workers
+        out,
+        scenes=scenes - val_scenes,
+        val_scenes=val_scenes,
+        test_scenes=test_scenes,
+        seed=seed,
+        density=DEFAULT_DENSITY if density is None else density,
+        workers=workers,
     )
 
 

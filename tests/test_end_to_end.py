@@ -26,7 +26,7 @@ model:
   fp_mlps: [[64], [32]]
   latent_gnn: {latent_dims: [16, 8]}
   head: 32
-train: {batch_size: 4, epochs: 24, log_every: 5}
+train: {batch_size: 4, epochs: 60, log_every: 5, lr: 4e-3, decay_samples: 80}
 evaluate: {pictures: 1}
 """
 
@@ -35,7 +35,7 @@ def test_rooms_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(SMALL)
 
-    assert main(["synth", "rooms", "--scenes", "8", "--seed", "3"]) == 0
+    assert main(["synth", "rooms", "--scenes", "8", "--seed", "3", "--density", "150"]) == 0
     assert main(["preprocess", "rooms", "store"]) == 0
     assert main(["train", "--config", "small.yaml", "--out", "run", "--set", "data.store=store"]) == 0
     assert main(["evaluate", "run"]) == 0
@@ -73,7 +73,7 @@ def test_two_processes_train_and_evaluate(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    run(*pointseg, "synth", "rooms", "--scenes", "12")  # 9 to train on, 3 to evaluate: an odd number for two
+    run(*pointseg, "synth", "rooms", "--scenes", "12", "--density", "150")  # 9 to train on, 3 to evaluate: an odd number for two
     run(*pointseg, "preprocess", "rooms", "store")
     settings = ["--set", "data.store=store", "--set", "train.epochs=4"]
     run(*torchrun, "train", "--config", "small.yaml", "--out", "run", *settings)
