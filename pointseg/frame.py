@@ -31,6 +31,7 @@ _UNUSUAL = 2.0  # what another unit than the metre must be better by, squared lo
 _SAMPLE = 200_000  # points that guesses look at
 _CELL, _SLAB = 0.2, 0.15  # metres; cells that a floor covers, and how thick it may be
 _HABIT = 0.15  # bonus of +z, which most files have
+_LOW = 1.5  # metres; a guess that makes the cloud lower than that is doubtful
 _UNSURE = 0.15  # a smaller lead over the next best direction is said
 
 
@@ -93,6 +94,9 @@ def guess_up(xyz: np.ndarray) -> tuple[Up, str]:
     said = f"up: {best}, guessed from where a floor seems to be"
     if scores[best] - scores[second] < _UNSURE:
         said += f", but {second} is nearly as likely"
+    height = np.ptp(np.quantile(xyz @ _TURNS[best][2], [0.005, 0.995]))
+    if height < _LOW:
+        said += f"; careful: the cloud is then {height:.1f} m high, so the floor may be a piece of wall"
     chosen = next(up for up in get_args(Up) if up == best)
     return chosen, f"{said}; --up overrules"
 

@@ -16,7 +16,7 @@ ELEVATION = 52.0  # degrees above the horizon
 AZIMUTH = -62.0  # degrees; the camera stands on this side of the room
 MAX_HEIGHT = 2.1  # metres above the floor; what is higher (ceiling, tops of walls) is left out
 KEPT_HEIGHT = 0.25  # metres above the floor; walls between camera and room are cut down to this
-WALL_DEPTH = 0.12  # metres; how much is cut away behind the outermost point of a near wall
+MAX_REACH = 14  # pixels; the largest disc that a point is drawn as
 SUPERSAMPLING = 2  # pictures are computed this many times larger and averaged
 
 CORRECT, WRONG, UNSCORED = (196, 202, 208), (214, 40, 40), (120, 124, 130)  # colours of a picture of errors
@@ -37,8 +37,7 @@ def room_view(xyz: np.ndarray, *, width: int = 720, max_height: float = MAX_HEIG
     points = np.asarray(xyz, np.float64)
     right, up, toward = _axes()
     shown = _cutaway(points, toward, max_height).nonzero()[0]
-    shown = shown[np.argsort(points[shown] @ toward, kind="stable")]  # farthest first
-    x, y, depth = points[shown] @ right, points[shown] @ up, -(points[shown] @ toward)  # metres
+    x, y, nearness = points[shown] @ right, points[shown] @ up, points[shown] @ toward  # metres
 
     margin = 0.02 * max(np.ptp(x), np.ptp(y), 0.1)
     extent_x, extent_y = np.ptp(x) + 2 * margin, np.ptp(y) + 2 * margin
@@ -47,11 +46,11 @@ def room_view(xyz: np.ndarray, *, width: int = 720, max_height: float = MAX_HEIG
     columns, rows = int(extent_x * scale) + 1, int(extent_y * scale) + 1
     column = ((x - x.min() + margin) * scale).astype(np.int64)
     row = ((y.max() + margin - y) * scale).astype(np.int64)
-    radius = int(np.clip(np.ceil(1.1 * _spacing(points[shown]) * scale), 1, 12))
+    radius = 1.1 * _spacing(points[shown])
 
-    nearest = _splat(row, column, (rows, columns), radius)
-    image = np.where(nearest >= 0, depth[nearest], np.inf).astype(np.float32)
-    return View(point=np.where(nearest >= 0, shown[nearest], -1), shade=_shade(image, 1 / scale))
+    nearest = _splat(row, column, nearness - nearness.min(), (rows, columns), radius, scale)
+    depth = np.where(nearest >= 0, -nearness[nearest], np.inf).astype(np.float32)
+    return View(point=np.where(nearest >= 0, shown[nearest], -1), shade=_shade(depth, 1 / scale))
 
 
 def render(view: View, rgb: np.ndarray) -> np.ndarray:
@@ -86,20 +85,35 @@ def _axes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _cutaway(xyz: np.ndarray, toward: np.ndarray, max_height: float) -> np.ndarray:
-    """[P] bool: what is neither too high nor part of the walls that stand between the camera and the room.
-
-    Along x and along y, the near wall is where the outermost points on the camera's side are, in strips of 0.3 m.
-    """
+    """[P] bool: what is neither too high nor part of the walls that stand between the camera and the room."""
     height = xyz[:, 2] - np.quantile(xyz[:, 2], 0.01)
+    tall = (height > KEPT_HEIGHT) & (height <= max_height)
     keep = height <= max_height
-    tall = height > KEPT_HEIGHT
     for axis in (0, 1):
         outward = xyz[:, axis] * np.sign(toward[axis])
-        strip = ((xyz[:, 1 - axis] - xyz[:, 1 - axis].min()) / 0.3).astype(np.int64)
-        outermost = np.full(strip.max() + 1, -np.inf)
-        np.maximum.at(outermost, strip[tall], outward[tall])
-        keep &= ~(tall & (outward > outermost[strip] - WALL_DEPTH))
+        keep &= ~(tall & (outward > _wall(outward, xyz[:, 1 - axis], height, tall)))
     return keep if keep.any() else np.ones(len(xyz), bool)
+
+
+def _wall(outward: np.ndarray, along: np.ndarray, height: np.ndarray, tall: np.ndarray) -> np.ndarray:
+    """[P] where the near wall begins in the strip of 0.3 m that each point lies in; infinite where there is none.
+
+    A wall is where points are at three heights at least, 0.2 m apart: things seen through a window are not.
+    """
+    strip, depth, level = (
+        np.floor((values - values.min()) / size).astype(np.int64)
+        for values, size in ((along, 0.3), (outward, 0.1), (height, 0.2))
+    )
+    depths, levels = depth.max() + 1, level.max() + 1
+    occupied = np.unique((strip[tall] * depths + depth[tall]) * levels + level[tall]) // levels
+    places, count = np.unique(occupied, return_counts=True)
+    places = places[count >= 3]
+    begins = np.full(strip.max() + 1, np.inf)
+    begins[places // depths] = places % depths  # ascending: the outermost one stays
+    for number, own in enumerate(begins.copy()):  # a window's frame stands deeper in the wall than its neighbours
+        near = begins[max(0, number - 4) : number + 5]
+        begins[number] = near[near >= own - 4].min(initial=np.inf)
+    return (begins * 0.1 + outward.min() - 0.05)[strip]
 
 
 def _spacing(xyz: np.ndarray) -> float:
@@ -111,17 +125,28 @@ def _spacing(xyz: np.ndarray) -> float:
     return float(np.median(distance[:, -1]))
 
 
-def _splat(row: np.ndarray, column: np.ndarray, size: tuple[int, int], radius: int) -> np.ndarray:
-    """Draws points as discs, a later one over an earlier one: [H, W] int64, the last point on each pixel or -1."""
+def _splat(
+    row: np.ndarray, column: np.ndarray, nearness: np.ndarray, size: tuple[int, int], radius: float, scale: float
+) -> np.ndarray:
+    """The nearest point on each pixel, [H, W] int64, or -1, when points are drawn as discs of `radius` metres.
+
+    A disc falls off from its middle like a hill as high as it is wide, so that neighbours on a surface meet half-way
+    instead of covering one another. nearness: [P] metres towards the camera, >= 0; scale: pixels a metre.
+    """
     height, width = size
-    last = np.full(height * width, -1, np.int64)
+    reach = int(np.clip(np.ceil(radius * scale), 1, MAX_REACH))
+    best = np.full(height * width, -1, np.int64)
     number = np.arange(len(row))
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
-            if dx * dx + dy * dy <= radius * radius + 1:
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            away = (dx * dx + dy * dy) / (reach * reach)
+            if away <= 1 + 1 / reach:
                 inside = (row + dy >= 0) & (row + dy < height) & (column + dx >= 0) & (column + dx < width)
-                np.maximum.at(last, (row[inside] + dy) * width + column[inside] + dx, number[inside])
-    return last.reshape(height, width)
+                # One integer holds how near, in 0.1 mm, and which point; the largest wins.
+                near = ((nearness[inside] + radius * (1.5 - away)) * 1e4).astype(np.int64)
+                keys = near << 32 | number[inside]
+                np.maximum.at(best, (row[inside] + dy) * width + column[inside] + dx, keys)
+    return np.where(best >= 0, best & 0xFFFF_FFFF, -1).reshape(height, width)
 
 
 def _shade(depth: np.ndarray, pixel: float) -> np.ndarray:

@@ -136,6 +136,15 @@ def test_units_are_guessed(factor: int, unit: float):
     assert frame.up == "z"
 
 
+def test_a_piece_of_wall_is_taken_for_a_floor_with_a_warning():
+    rng = np.random.default_rng(0)
+    plaster, shelf = rng.uniform(0, [2.4, 0.01, 1.9], (3000, 3)), rng.uniform([1, 0, 1], [2, 0.4, 1.05], (400, 3))
+    frame = find_frame(np.concatenate([plaster, shelf]))
+    assert frame.up == "y"
+    assert any("so the floor may be a piece of wall" in note for note in frame.notes)
+    assert not any("piece of wall" in note for note in find_frame(_room()).notes)
+
+
 def test_strange_sizes_and_lost_precision_are_said():
     assert "is the unit right" in find_frame(_room(), scale=1000.0).notes[-1]
     far = (_room() + np.float32(5e6)).astype(np.float32)
