@@ -39,7 +39,7 @@ def predict_file(
     each point: `red green blue` = the colour of its class, `label` = the NYU40 id of its class as in ScanNet's own
     files, `train_id` = 0..19 in benchmark order, `probability` = the network's mean probability of that class. Points
     that are not finite, as organised clouds have them, and points that the network takes for none of the classes have
-    label 0 and train_id 255. Takes about 100 bytes of memory a point, besides the file's own content.
+    label 0 and train_id 255. Takes about 130 bytes of memory a point, besides the file's own content.
 
     Args:
         up: the file's direction that points up; "auto" guesses. scale: metres per unit; None guesses.
