@@ -97,17 +97,22 @@ class LatentGNN(nn.Module):
         """Equations (5)-(14): up(X~) [B, N, C] of `x` [B, N, C] contiguous."""
         reduced = [F.normalize(part, dim=-1) for part in self.reduce(x).split(self.reduced, dim=-1)]  # X: [B, N, c]
         psi = [layer(part) for layer, part in zip(self.psi, reduced, strict=True)]  # [B, N, D]
-        scatter = self._unit_rows(psi[-1])
-        collect = F.normalize(psi[0], dim=1) if self.mode == "asymmetric" else scatter
+        collect, scatter = psi[0], psi[-1]
+        rows = torch.stack([_lengths(part, dim=-1) for part in scatter.split(self.dims, dim=-1)], dim=-1)  # [B, N, K]
+        if self.mode == "symmetric":
+            collect = scatter = scatter / rows[..., self.kernel]
 
+        # Asymmetric: dividing what Psi produces by its lengths is dividing Psi, and touches much smaller tensors.
         latent = collect.transpose(1, 2) @ reduced[0]  # Psi^T X: [B, D, c]
-        messages = self._mix(self._latent_affinity(latent) @ latent)  # (6) times W
-        visible = scatter @ messages
-        return self.expand(self.activation(visible.flatten(0, 1)).view(visible.shape))  # (7), (11), then up
-
-    def _unit_rows(self, psi: Tensor) -> Tensor:
-        """[B, N, D] with unit length over the latent nodes of each kernel."""
-        return torch.cat([F.normalize(part, dim=-1) for part in psi.split(self.dims, dim=-1)], dim=-1)
+        if self.mode == "asymmetric":
+            latent = latent / _lengths(collect, dim=1).unsqueeze(2)
+        latent = self._latent_affinity(latent) @ latent  # (6), (10), before W
+        visible = (scatter @ self._messages(latent)).unflatten(2, (len(self.dims), -1))  # A_m X W_m: [B, N, K, c]
+        if self.mode == "asymmetric":
+            visible = visible / rows.unsqueeze(3)
+        if self.mixture == "affinity":
+            visible = (visible * self.mixture_weights[:, None]).sum(dim=2, keepdim=True)  # (14)
+        return self.expand(self.activation(visible.flatten(0, 1).flatten(1)).view(*x.shape[:2], -1))  # (7), (11), up
 
     def _latent_affinity(self, latent: Tensor) -> Tensor:
         """F_X of all kernels as the diagonal blocks of one matrix [B, D, D]; nodes of different kernels do not talk."""
@@ -117,19 +122,22 @@ class LatentGNN(nn.Module):
             cosine = cosine.masked_fill(self.foreign_nodes, float("-inf"))
         return cosine.softmax(dim=-1)
 
-    def _mix(self, latent: Tensor) -> Tensor:
-        """F_X Psi^T X -> times W and the mixture weights, arranged so that Psi @ result is the mixture.
+    def _messages(self, latent: Tensor) -> Tensor:
+        """[B, D, c] times each node's W -> [B, D, K c], kernel m's nodes in columns m c .. (m + 1) c, zeros elsewhere.
 
-        [B, D, c] -> [B, D, c] ("affinity"), or [B, D, K c] with kernel m's nodes in columns m c .. (m + 1) c and zeros
-        elsewhere ("features").
+        So one product Psi @ messages [N, D] x [D, K c] propagates all kernels, each on its own.
         """
-        if self.mixture == "affinity":
-            return (latent @ self.message[0]) * self.mixture_weights[self.kernel][:, None]
-        messages = latent @ self.message.transpose(0, 1).flatten(1)  # [B, D, K c]: each node by each kernel's W
+        weight = self.message.expand(len(self.dims), -1, -1)
+        messages = latent @ weight.transpose(0, 1).flatten(1)
         return messages.masked_fill(self.foreign_columns, 0) if len(self.dims) > 1 else messages
 
     def extra_repr(self) -> str:
         return f"latent_dims={self.dims}, mode={self.mode!r}, mixture={self.mixture!r}"
+
+
+def _lengths(x: Tensor, dim: int) -> Tensor:
+    """Euclidean lengths along `dim`, safe to divide by: a vector of zeros stays one."""
+    return torch.linalg.vector_norm(x, dim=dim).clamp_min(1e-12)
 
 
 def _check(
