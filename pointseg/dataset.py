@@ -9,6 +9,7 @@ B chunks a batch, N points a chunk, F feature channels.
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple, TypedDict
 
@@ -112,7 +113,14 @@ def training_loader(dataset: ChunkDataset, sampler: StepSampler, *, pin_memory: 
         collate_fn=Collate(color=dataset.config.color),
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_the_loop,
     )
+
+
+def _leave_signals_to_the_loop(worker: int) -> None:
+    """Ctrl-C and SIGTERM reach the whole process group; loader processes go on until the loop has finished its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class Collate:

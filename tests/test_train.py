@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,3 +229,21 @@ def test_evaluation_while_training_changes_nothing(config: Config, make_store, t
     scores = [line["eval"] for line in evaluated.read_metrics() if "eval" in line]
     assert len(scores) == 1
     assert 0 <= scores[0]["every_vertex"]["pixel"]["accuracy"] <= 1
+
+
+def test_a_signal_to_the_whole_process_group(config: Config, tmp_path: Path) -> None:
+    """As Ctrl-C or a batch system sends it: loader processes included."""
+    (tmp_path / "long.yaml").write_text(SMALL)
+    command = [sys.executable, "-m", "pointseg", "train", "--config", tmp_path / "long.yaml", "--out", tmp_path / "run"]
+    command += ["--set", f"data.store={config.data.store}", "--set", "data.workers=2", "--set", "train.epochs=100000"]
+    command += ["--set", "train.log_every=1"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
+        directory = RunDirectory(tmp_path / "run")
+        while process.poll() is None and len(list(directory.read_metrics())) < 3:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGTERM)
+        message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, message
+    assert "pointseg: interrupted" in message
+    assert "Traceback" not in message
+    assert directory.load_checkpoint()["step"] >= 3
