@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 SOURCES = Path(__file__).resolve().parents[2] / "cuda_ops" / "emulator"
-COMMON_FLAGS = ["-std=c++20", "-fPIC", "-U_FORTIFY_SOURCE", f"-I{SOURCES / 'include'}", f"-I{SOURCES}"]
+COMMON_FLAGS = [
+    "-std=c++20",
+    "-fPIC",
+    "-U_FORTIFY_SOURCE",
+    f"-I{SOURCES / 'include'}",
+    f"-I{SOURCES}",
+    f"-I{SOURCES.parent / 'csrc'}",
+]
 RUNTIME_FLAGS = [*COMMON_FLAGS, "-O2"]
 # -fsanitize=thread puts a call before every memory access; the emulator's own functions answer it, as they do for
 # misaligned accesses, which vectors of several words would else hide by being split.
@@ -48,7 +55,7 @@ def build(folder: Path) -> dict[int, Path]:
         if all(library.exists() for library in libraries.values()):
             return libraries
         runtime = [(name, RUNTIME_FLAGS, name) for name in ("emulator", "memory")]
-        modern = [(f"harness_{name}", KERNEL_FLAGS, name) for name in ("features", "geometry", "selftest")]
+        modern = [(f"harness_{name}", KERNEL_FLAGS, name) for name in ("features", "geometry", "original", "selftest")]
         old = [("harness_geometry", [*KERNEL_FLAGS, "-D__CUDA_ARCH__=750"], "geometry_750")]
 
         def compile_one(job: tuple[str, list[str], str]) -> Path:
@@ -57,8 +64,8 @@ def build(folder: Path) -> dict[int, Path]:
             return folder / f"{name}.o"
 
         with ThreadPoolExecutor(2) as pool:
-            objects = dict(zip("emfgso", pool.map(compile_one, [*runtime, *modern, *old]), strict=True))
-        for arch, parts in ((900, "emfgs"), (750, "emo")):
+            objects = dict(zip("emfgbso", pool.map(compile_one, [*runtime, *modern, *old]), strict=True))
+        for arch, parts in ((900, "emfgbs"), (750, "emo")):
             out = libraries[arch].with_suffix(".part")
             run(["-shared", "-Wl,-Bsymbolic", *(str(objects[part]) for part in parts), "-o", str(out)])
             out.replace(libraries[arch])

@@ -83,3 +83,13 @@ def test_needs_no_cuda_libraries(library: Path) -> None:
 def test_kernels_do_not_know_torch() -> None:
     for header in sorted((ROOT / "cuda_ops" / "csrc" / "cuda").glob("*.cuh")):
         assert not re.search(r"#include.*(torch|tensors\.h|glue\.h)|torch::", header.read_text()), header.name
+
+
+def test_baseline_of_the_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.original import compile_command
+
+    library = tmp_path / "original.so"
+    result = subprocess.run(compile_command(library, "sm_90"), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert b"pointnet2_original" in library.read_bytes()

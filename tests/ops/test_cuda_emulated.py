@@ -11,7 +11,7 @@ import ctypes
 import pytest
 import torch
 from clouds import CLOUDS, clouds, features, indices, lattice, room
-from cuda_emulator import EmulatedError, Emulator, build, find_compiler
+from cuda_emulator import EmulatedError, Emulator, build, find_compiler, i64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pointnet2_ops import reference
@@ -366,3 +366,54 @@ def test_three_interpolate_backward(emulators: dict[int, Emulator], dtype: torch
             torch.testing.assert_close(actual.double(), exact[0].grad, **tolerance)
         actual = emulator.interpolation_weight_gradient(grad, x, idx)
         torch.testing.assert_close(actual.double(), exact[1].grad, **tolerance)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The benchmarks' baseline
+
+
+def test_baseline_geometry(emulator: Emulator) -> None:
+    xyz = room(2, 300) + 1.0  # the original never picks points near the origin
+    new_xyz = xyz[:, :40].contiguous()
+    nearest, picks = emulator.output(2 * 300 * 4), emulator.output(2 * 30 * 4)
+    emulator.call("original_fill", nearest, i64(600), ctypes.c_float(1e10))
+    emulator.call("original_furthest_point_sample", emulator.input(xyz), 2, 300, 30, nearest, picks)
+    idx = emulator.output(2 * 40 * 8 * 4)
+    emulator.call("original_fill", idx, i64(2 * 40 * 8), ctypes.c_float(0))
+    squared_radius = ctypes.c_float(0.5**2)
+    points = emulator.input(xyz), emulator.input(new_xyz)
+    emulator.call("original_ball_query", *points, 2, 300, 40, squared_radius, 8, idx)
+    distance, nearest_three = emulator.output(2 * 300 * 3 * 4), emulator.output(2 * 300 * 3 * 4)
+    emulator.call("original_three_nn", *points, 2, 300, 40, distance, nearest_three)
+    actual = emulator.finish(
+        (idx, (2, 40, 8), torch.int32), (nearest_three, (2, 300, 3), torch.int32), (picks, (2, 30), torch.int32)
+    )
+    assert torch.equal(actual[0], reference.ball_query(0.5, 8, xyz, new_xyz))
+    assert torch.equal(actual[1], reference.three_nn(xyz, new_xyz)[1])
+    assert torch.equal(actual[2], reference.furthest_point_sample(xyz, 30))  # there are no ties
+
+
+def test_baseline_features(emulator: Emulator) -> None:
+    B, C, N, M, K = 2, 6, 50, 20, 4
+    x, idx = features(B, C, N), indices((B, M, K), N)
+    out, back = emulator.output(B * C * M * K * 4), emulator.output(B * C * N * 4)
+    emulator.call("original_group", emulator.input(x), emulator.input(idx), B, C, N, M, K, out)
+    grouped = reference.grouping_operation(x, idx)
+    emulator.call("original_fill", back, i64(B * C * N), ctypes.c_float(0))
+    emulator.call("original_group_backward", emulator.input(grouped), emulator.input(idx), B, C, N, M, K, back)
+    actual = emulator.finish((out, (B, C, M, K), torch.float32), (back, (B, C, N), torch.float32))
+    assert torch.equal(actual[0], grouped)
+    torch.testing.assert_close(actual[1].double(), exact_scatter(grouped.flatten(2), idx.flatten(1), N))
+
+    x, near, weight = interpolation(B, C, N, 70, False, torch.float32)
+    grad = features(B, C, 70)
+    out, back = emulator.output(B * C * 70 * 4), emulator.output(B * C * N * 4)
+    common = emulator.input(near), emulator.input(weight)
+    emulator.call("original_interpolate", emulator.input(x), *common, B, C, N, 70, out)
+    emulator.call("original_fill", back, i64(B * C * N), ctypes.c_float(0))
+    emulator.call("original_interpolate_backward", emulator.input(grad), *common, B, C, N, 70, back)
+    actual = emulator.finish((out, (B, C, 70), torch.float32), (back, (B, C, N), torch.float32))
+    torch.testing.assert_close(actual[0], reference.three_interpolate(x, near, weight))
+    leaf = x.clone().requires_grad_()
+    reference.three_interpolate(leaf, near, weight).backward(grad)
+    torch.testing.assert_close(actual[1], leaf.grad)
