@@ -73,7 +73,8 @@ def test_two_processes_train_and_evaluate(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    run(*pointseg, "synth", "rooms", "--scenes", "12", "--density", "150")  # 9 to train on, 3 to evaluate: an odd number for two
+    # 9 rooms to train on, 3 to evaluate: two processes cannot share them evenly.
+    run(*pointseg, "synth", "rooms", "--scenes", "12", "--density", "150")
     run(*pointseg, "preprocess", "rooms", "store")
     settings = ["--set", "data.store=store", "--set", "train.epochs=4"]
     run(*torchrun, "train", "--config", "small.yaml", "--out", "run", *settings)
