@@ -55,17 +55,24 @@ __global__ void __launch_bounds__(kBallQueryBlock)
         const bool real = base + lane < size;
         const int i = real ? base + lane : 0;
         const Point<T> point = {tile[3 * i], tile[3 * i + 1], tile[3 * i + 2]};
+        bool inside[Q];
+        unsigned ball[Q], any = 0;
 #pragma unroll
         for (int q = 0; q < Q; ++q) {
-          const bool inside = real && squared_distance(point, centre[q]) < squared_radius;
-          const unsigned ball = __ballot_sync(kAllLanes, inside);
-          if (ball == 0 || hits[q] >= nsample) continue;
-          if (hits[q] == 0) first_hit[q] = static_cast<int>(begin) + base + __ffs(ball) - 1;
-          const int place = hits[q] + __popc(ball & ((1u << lane) - 1));
-          if (inside && place < nsample) {
+          inside[q] = real && squared_distance(point, centre[q]) < squared_radius;
+          ball[q] = __ballot_sync(kAllLanes, inside[q]);
+          any |= ball[q];
+        }
+        if (any == 0) continue;
+#pragma unroll
+        for (int q = 0; q < Q; ++q) {
+          if (ball[q] == 0 || hits[q] >= nsample) continue;
+          if (hits[q] == 0) first_hit[q] = static_cast<int>(begin) + base + __ffs(ball[q]) - 1;
+          const int place = hits[q] + __popc(ball[q] & ((1u << lane) - 1));
+          if (inside[q] && place < nsample) {
             idx[(b * M + first_centre + q) * nsample + place] = static_cast<int>(begin) + i;
           }
-          hits[q] += __popc(ball);
+          hits[q] += __popc(ball[q]);
           open -= hits[q] >= nsample;
         }
       }

@@ -28,6 +28,11 @@ struct alignas(16) TilePoint {
 };
 
 template <class T>
+__device__ __forceinline__ Point<T> coordinates(const TilePoint<T>& p) {
+  return {p.x, p.y, p.z};
+}
+
+template <class T>
 constexpr size_t three_nn_shared_bytes() {
   return shared_bytes<TilePoint<T>>(kThreeNnTile);
 }
@@ -93,11 +98,19 @@ __global__ void __launch_bounds__(kThreeNnBlock)
         tile[i] = {other.x, other.y, other.z, 0};
       }
       __syncthreads();
-#pragma unroll 4
-      for (int i = member; i < size; i += G) {
-        const TilePoint<T> other = tile[i];
-        nearest.visit(squared_distance(point, Point<T>{other.x, other.y, other.z}),
-                      static_cast<int>(begin) + i);
+      int i = member;
+      for (; i + 3 * G < size; i += 4 * G) {
+        T d[4];
+#pragma unroll
+        for (int k = 0; k < 4; ++k) d[k] = squared_distance(point, coordinates(tile[i + k * G]));
+        // One test for four points: most of them are not among the nearest.
+        if (fmin(fmin(d[0], d[1]), fmin(d[2], d[3])) < nearest.distance[2]) {
+#pragma unroll
+          for (int k = 0; k < 4; ++k) nearest.visit(d[k], static_cast<int>(begin) + i + k * G);
+        }
+      }
+      for (; i < size; i += G) {
+        nearest.visit(squared_distance(point, coordinates(tile[i])), static_cast<int>(begin) + i);
       }
     }
     // The group's best front is the next result; the member that holds it drops it. Distances may tie,
