@@ -32,33 +32,25 @@ inline void parallel_for(int64_t n, int64_t work, const Body& body) {
 // The lowest position in [0, n) where bad(i) holds, or n.
 template <class Bad>
 inline int64_t first_position(int64_t n, const Bad& bad) {
-  std::atomic<int64_t> first{n};
-  parallel_for(n, 1, [&](int64_t begin, int64_t end) {
-    int64_t i = begin;
-    for (; i < end && !bad(i); ++i) {
-    }
-    if (i == end) return;
-    int64_t seen = first.load();
-    while (i < seen && !first.compare_exchange_weak(seen, i)) {
-    }
+  std::atomic<bool> found{false};
+  // Looking at everything, without an early exit, runs at memory speed; a second thread seldom pays.
+  torch::stable::parallel_for(0, n, int64_t{1} << 18, [&](int64_t begin, int64_t end) {
+    int any = 0;
+    for (int64_t i = begin; i < end; ++i) any |= bad(i);
+    if (any) found = true;
   });
-  return first.load();
+  if (!found) return n;
+  int64_t i = 0;
+  while (!bad(i)) ++i;
+  return i;
 }
 
-// Contiguous coordinates, all of them finite.
 template <class T>
 inline void check_finite(const Tensor& xyz, const char* name) {
   const T* data = data_of<T>(xyz);
-  const int64_t n = xyz.numel();
-  // x - x is 0 for finite x and NaN otherwise; the plain sum runs at memory speed.
-  std::atomic<bool> finite{true};
-  parallel_for(n, 1, [&](int64_t begin, int64_t end) {
-    bool good = true;
-    for (int64_t i = begin; i < end; ++i) good &= data[i] - data[i] == T(0);
-    if (!good) finite = false;
-  });
-  if (finite) return;
-  const int64_t at = first_position(n, [&](int64_t i) { return !std::isfinite(data[i]); });
+  // x - x is 0 for finite x and NaN otherwise.
+  const int64_t at = first_position(xyz.numel(), [data](int64_t i) { return !(data[i] - data[i] == T(0)); });
+  if (at == xyz.numel()) return;
   const int64_t points = xyz.size(1);
   require<std::invalid_argument>(false, name, " must be finite, got ", data[at], " at cloud ",
                                  at / 3 / points, ", point ", at / 3 % points, ", axis ", at % 3);
@@ -67,7 +59,8 @@ inline void check_finite(const Tensor& xyz, const char* name) {
 template <class Index>
 inline void check_index_range(const Tensor& idx, int64_t points) {
   const Index* data = data_of<Index>(idx);
-  const int64_t at = first_position(idx.numel(), [&](int64_t i) { return data[i] < 0 || data[i] >= points; });
+  const int64_t at =
+      first_position(idx.numel(), [data, points](int64_t i) { return (data[i] < 0) | (data[i] >= points); });
   require<std::out_of_range>(at == idx.numel(), "idx must be in [0, ", points, "), got ",
                              at < idx.numel() ? data[at] : 0, " at flat position ", at);
 }

@@ -2,24 +2,11 @@
 // are processed row by row, otherwise channel by channel.
 #include <torch/csrc/stable/library.h>
 
-#include "segments.h"
+#include "scatter.h"
 
 namespace pointnet2 {
 
 namespace {
-
-// features or gradients [B, C, length] in one of the two formats
-template <class T>
-struct Columns {
-  const T* data;
-  int64_t batch, stride;  // of clouds; of points (channels last) or channels (else)
-  const T* at(int64_t b, int64_t i) const { return data + b * batch + i * stride; }
-};
-
-template <class T>
-Columns<T> columns_of(const Tensor& x, bool channels_last) {
-  return {data_of<T>(x), x.stride(0), x.stride(channels_last ? 2 : 1)};
-}
 
 void check_neighbours(const Tensor& x, const char* name, int64_t B, int64_t N) {
   check_shape(x, name, {B, N, 3});
@@ -54,17 +41,13 @@ static Tensor three_interpolate_cpu(const Tensor& input, const Tensor& index, co
     const Columns<T> in = columns_of<T>(features, channels_last);
     T* out = mutable_data_of<T>(output);
     if (channels_last) {
+      const Blend<T, A> blend_row = blend<T, A>(active_isa());
       parallel_for(B * N, 3 * C, [=](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
-          const int64_t b = row / N;
-          const T *f0 = in.at(b, point[row * 3]), *f1 = in.at(b, point[row * 3 + 1]),
-                  *f2 = in.at(b, point[row * 3 + 2]);
-          const A w0 = w[row * 3], w1 = w[row * 3 + 1], w2 = w[row * 3 + 2];
-          T* to = out + row * C;
-          for (int64_t c = 0; c < C; ++c) {
-            to[c] = static_cast<T>((w0 * static_cast<A>(f0[c]) + w1 * static_cast<A>(f1[c])) +
-                                   w2 * static_cast<A>(f2[c]));
-          }
+          const int32_t* i = point + row * 3;
+          const T* rows[] = {in.at(row / N, i[0]), in.at(row / N, i[1]), in.at(row / N, i[2])};
+          for (int64_t k = 6; k < 9 && row + 2 < end; ++k) prefetch_row(in.at((row + 2) / N, i[k]), C);
+          blend_row(out + row * C, rows, w + row * 3, C);
         }
       });
     } else {
@@ -86,48 +69,6 @@ static Tensor three_interpolate_cpu(const Tensor& input, const Tensor& index, co
   return output;
 }
 
-template <class T, class A>
-static void sum_weighted_rows(const Columns<T>& grad, const A* weight, const Segments& segments, int64_t B,
-                              int64_t C, T* out) {
-  const int64_t M = segments.points,
-                queries = segments.queries;  // a query is one of the 3 N (point, slot) pairs
-  parallel_for(B * M, C * (1 + queries / std::max<int64_t>(1, M)), [&](int64_t begin, int64_t end) {
-    std::vector<A> sum(C);
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t b = row / M;
-      const int32_t* first = segments.first.data() + b * (M + 1) + row % M;
-      const int32_t* query = segments.query.data() + b * queries;
-      std::fill(sum.begin(), sum.end(), A(0));
-      for (int32_t i = first[0]; i < first[1]; ++i) {
-        const T* from = grad.at(b, query[i] / 3);
-        const A w = weight[b * queries + query[i]];
-        for (int64_t c = 0; c < C; ++c) sum[c] += w * static_cast<A>(from[c]);
-      }
-      for (int64_t c = 0; c < C; ++c) out[row * C + c] = static_cast<T>(sum[c]);
-    }
-  });
-}
-
-template <class T, class A>
-static void scatter_weighted_channels(const Columns<T>& grad, const int32_t* point, const A* weight,
-                                      int64_t B, int64_t C, int64_t N, int64_t M, T* out) {
-  parallel_for(B * C, 3 * N + M, [=](int64_t begin, int64_t end) {
-    std::vector<A> sum(M);
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t b = row / C;
-      const T* from = grad.at(b, row % C);
-      const int32_t* i = point + b * N * 3;
-      const A* v = weight + b * N * 3;
-      std::fill(sum.begin(), sum.end(), A(0));
-      for (int64_t n = 0; n < N; ++n, i += 3, v += 3) {
-        const A g = static_cast<A>(from[n]);
-        for (int k = 0; k < 3; ++k) sum[i[k]] += v[k] * g;
-      }
-      for (int64_t m = 0; m < M; ++m) out[row * M + m] = static_cast<T>(sum[m]);
-    }
-  });
-}
-
 static Tensor three_interpolate_backward_cpu(const Tensor& grad_output, const Tensor& index,
                                              const Tensor& weights, int64_t M, bool channels_last,
                                              bool /*deterministic*/) {
@@ -141,14 +82,11 @@ static Tensor three_interpolate_backward_cpu(const Tensor& grad_output, const Te
   const int32_t* point = data_of<int32_t>(idx);
   switch_features(grad.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    using A = typename Accumulate<T>::type;
-    const Columns<T> in = columns_of<T>(grad, channels_last);
-    T* out = mutable_data_of<T>(output);
-    if (channels_last) {
-      sum_weighted_rows(in, data_of<A>(weight), segments_of(point, B, 3 * N, M), B, C, out);
-    } else {
-      scatter_weighted_channels(in, point, data_of<A>(weight), B, C, N, M, out);
-    }
+    const auto* w = data_of<typename Accumulate<T>::type>(weight);
+    scatter(grad, channels_last, M, mutable_data_of<T>(output), [=](int64_t b, int64_t n, const auto& add) {
+      const int64_t row = (b * N + n) * 3;
+      for (int64_t k = row; k < row + 3; ++k) add(point[k], w[k]);
+    });
   });
   return output;
 }
