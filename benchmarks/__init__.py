@@ -1,0 +1,1 @@
+"""What the scripts/bench_*.py programs share; not part of the installed packages."""

@@ -1,0 +1,42 @@
+"""Times contenders in turns, so that whatever else the machine does hits all of them alike."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+def interleaved(contenders: dict[str, Callable[[], object]], seconds: float, rounds: int) -> dict[str, float]:
+    """The median milliseconds of each contender over up to `rounds` rounds, after one call to warm up.
+
+    A slow contender leaves the rounds once it has used its share of `seconds`; each is timed at least once.
+    """
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for run in contenders.values():
+        run()
+    share = seconds / len(contenders)
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            if times[name] and sum(times[name]) > share:
+                continue
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
+
+
+def machine() -> dict[str, object]:
+    """What a reader needs to place the numbers."""
+    info = Path("/proc/cpuinfo")
+    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

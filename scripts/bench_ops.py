@@ -1,0 +1,53 @@
+"""Times every CPU operator against the packages that offer the like and are installed; prints a table, writes JSON.
+
+    python scripts/bench_ops.py [--threads N] [--only TEXT] [--output FILE]
+
+Peers it knows: fpsample, torch-fps, torch_cluster, pykdtree, scipy, and plain PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.cpu_ops import cases
+from benchmarks.timing import interleaved, machine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seconds", type=float, default=20.0, help="time for one case, all contenders together")
+    parser.add_argument("--rounds", type=int, default=21, help="most calls of one contender")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/ops_cpu.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    rows = []
+    print(f"{'median ms':>62}   times ours")
+    for case in cases():
+        if arguments.only not in case.name:
+            continue
+        times = interleaved(case.contenders, arguments.seconds, arguments.rounds)
+        ours = times["pointnet2_ops"]
+        print(f"{case.name}{'   (* ' + case.note + ')' if case.note else ''}")
+        for name, time in times.items():
+            print(f"  {name:<46}{time:14.2f}   {time / ours:10.2f}", flush=True)
+        rows.append({"case": case.name, "median_ms": times, "note": case.note})
+    result = {"machine": machine(), "cases": rows}
+    temporary = arguments.output.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(temporary, arguments.output)
+    print(f"{result['machine']}\nwritten to {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
