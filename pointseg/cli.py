@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
+from pointseg.allocator import keep_freed_memory
 from pointseg.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -252,6 +253,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status: 2 for wrong input, 130 when interrupted."""
+    keep_freed_memory()
     try:
         status = tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

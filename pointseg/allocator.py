@@ -1,0 +1,25 @@
+"""How the C library hands memory back: not at all while a network computes on the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# glibc's <malloc.h>
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+
+
+def keep_freed_memory() -> bool:
+    """Makes this process keep freed memory for its next allocation; says whether the C library could be told.
+
+    glibc returns every block over 32 MiB to the system when it is freed, and the next tensor of that size pays for
+    each of its pages again: half the time of a training step on the CPU. The process then never shrinks below its
+    peak. Other C libraries are left as they are. See mallopt(3).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, 64 << 20))
+    return all([mallopt(name, value) == 1 for name, value in settings])
