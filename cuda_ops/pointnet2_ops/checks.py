@@ -7,6 +7,8 @@ import operator
 import torch
 from torch import Tensor
 
+import pointnet2_ops
+
 FEATURE_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -30,6 +32,14 @@ def shape(x: Tensor, name: str, letters: str, **sizes: int) -> None:
         )
 
 
+def supported_device(x: Tensor, name: str) -> None:
+    if x.is_cuda and not pointnet2_ops.CUDA_LIBRARY:
+        raise RuntimeError(
+            f"{name} is on {x.device}, but pointnet2_ops was built without CUDA: reinstall it where nvcc is found, "
+            "`POINTNET2_OPS_CUDA=1 pip install --no-build-isolation .`"
+        )
+
+
 def same_device(x: Tensor, name: str, other: Tensor, other_name: str) -> None:
     if x.device != other.device:
         raise ValueError(f"{name} must be on {other.device} like {other_name}, got {x.device}")
@@ -37,9 +47,7 @@ def same_device(x: Tensor, name: str, other: Tensor, other_name: str) -> None:
 
 def coordinates(x: Tensor, name: str, letters: str, **sizes: int) -> Tensor:
     """`x` for the geometry operators: float32 (half types are converted) or float64, without gradient."""
-    shape(x, name, letters, **sizes)
-    if x.dtype not in FEATURE_DTYPES:
-        raise TypeError(f"{name} must be float32, float64, bfloat16 or float16, got {_name(x.dtype)}")
+    features(x, name, letters, **sizes)
     x = x.detach()
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
@@ -51,6 +59,7 @@ def same_dtype(x: Tensor, name: str, other: Tensor, other_name: str) -> None:
 
 def features(x: Tensor, name: str, letters: str, **sizes: int) -> None:
     shape(x, name, letters, **sizes)
+    supported_device(x, name)
     if x.dtype not in FEATURE_DTYPES:
         raise TypeError(f"{name} must be float32, float64, bfloat16 or float16, got {_name(x.dtype)}")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pointnet2_ops
 import pytest
 import torch
 from clouds import features, has_channels_last_memory, indices, room
 from pointnet2_ops import ops
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 LIBRARY = torch.ops.pointnet2_ops
 FORMATS = pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
@@ -158,6 +160,12 @@ def test_channels_last_survives_a_whole_network():
     assert has_channels_last_memory(x.grad)
 
 
-def test_a_device_without_kernels_is_named():
+@pytest.mark.skipif(pointnet2_ops.CUDA_LIBRARY, reason="the CUDA library is loaded")
+def test_cuda_tensors_without_the_cuda_library():
+    with FakeTensorMode(), pytest.raises(RuntimeError, match=r"xyz is on cuda:0, but .* built without CUDA: reinstall"):
+        ops.furthest_point_sample(torch.empty(2, 9, 3, device="cuda:0"), 4)
+
+
+def test_layouts_without_kernels_are_refused():
     with pytest.raises((NotImplementedError, RuntimeError), match="pointnet2_ops"):
         LIBRARY.three_nn(room(1, 5).to_sparse(), room(1, 5).to_sparse())

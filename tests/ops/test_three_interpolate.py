@@ -5,6 +5,7 @@ import torch
 from clouds import features, has_channels_last_memory, indices, room
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import every_instruction_set
 from pointnet2_ops import ops, reference
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
@@ -122,6 +123,17 @@ def test_threads_do_not_matter(channels_last: bool, threads: int, set_threads):
     result = ops.three_interpolate(x, idx, weight), *gradients(ops.three_interpolate, x, idx, weight, grad)
     for a, b in zip(result, expected, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_instruction_sets_do_not_matter(dtype: torch.dtype):
+    x, idx, weight = features(2, 37, 50, True, dtype), indices((2, 90, 3), 50), weights(2, 90)
+    grad = features(2, 37, 90, True, dtype)
+    results = []
+    for _ in every_instruction_set():
+        results.append((ops.three_interpolate(x, idx, weight), *gradients(ops.three_interpolate, x, idx, weight, grad)))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 def test_errors():
