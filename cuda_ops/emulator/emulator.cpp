@@ -593,14 +593,15 @@ using emulator::Access;
 using emulator::machine;
 using emulator::Region;
 
-void* emulator_allocate(int64_t bytes, int initialised) {
+void* emulator_allocate(int64_t bytes, int offset, int initialised) {
   const size_t size = static_cast<size_t>(bytes);
   Region region;
-  void* block = std::aligned_alloc(256, (size + 2 * emulator::kGuardBytes + 255) / 256 * 256);
+  void* block = std::aligned_alloc(256, (size + 2 * emulator::kGuardBytes + 511) / 256 * 256);
   if (block == nullptr) std::abort();
-  region.begin = static_cast<char*>(block) + emulator::kGuardBytes;
+  region.begin = static_cast<char*>(block) + emulator::kGuardBytes + offset;
   std::memset(region.begin, 0xcd, size);
   region.bytes = size;
+  region.offset = static_cast<size_t>(offset);
   region.read_only = initialised != 0;
   region.name = (initialised ? "input " : "output ") + std::to_string(machine.global.size());
   region.cells.resize((size + emulator::kCellBytes - 1) / emulator::kCellBytes);
@@ -610,7 +611,7 @@ void* emulator_allocate(int64_t bytes, int initialised) {
 }
 
 void emulator_free_all() {
-  for (Region& region : machine.global) std::free(region.begin - emulator::kGuardBytes);
+  for (Region& region : machine.global) std::free(region.begin - emulator::kGuardBytes - region.offset);
   machine.global.clear();
   machine.shared.clear();
 }

@@ -90,9 +90,9 @@ bool fill(void* address, int value, size_t bytes);
 // -----------------------------------------------------------------------------------
 
 extern "C" {
-// Global memory of `bytes` with guard zones around it. Initialised memory is an input: kernels must not write
-// it.
-void* emulator_allocate(int64_t bytes, int initialised);
+// Global memory of `bytes` with guard zones around it, `offset` bytes behind a multiple of 256. Initialised
+// memory is an input: kernels must not write it.
+void* emulator_allocate(int64_t bytes, int offset, int initialised);
 void emulator_free_all();
 // How many bytes of this allocation no kernel has written.
 int64_t emulator_unwritten(const void* address);

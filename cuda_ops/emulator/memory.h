@@ -29,6 +29,7 @@ constexpr size_t kCellBytes = 2;
 struct Region {
   char* begin = nullptr;
   size_t bytes = 0;
+  size_t offset = 0;  // of begin, behind an aligned address
   bool shared = false, read_only = false;
   std::string name;
   std::vector<Cell> cells = {};

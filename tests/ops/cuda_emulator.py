@@ -249,16 +249,16 @@ class Emulator:
     # ---- memory
 
     def input(self, tensor: Tensor) -> ctypes.c_void_p:
-        """A read-only copy of the tensor's memory, from its first to its last element."""
+        """A read-only copy of the tensor's memory, from its first to its last element, no better aligned."""
         span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
         flat = tensor.as_strided((span,), (1,), tensor.storage_offset())
         bytes_ = flat.numel() * flat.element_size()
-        pointer = ctypes.c_void_p(self.library.emulator_allocate(i64(bytes_), 1))
+        pointer = ctypes.c_void_p(self.library.emulator_allocate(i64(bytes_), flat.data_ptr() % 16, 1))
         ctypes.memmove(pointer, flat.data_ptr(), bytes_)
         return pointer
 
     def output(self, bytes_: int) -> ctypes.c_void_p:
-        return ctypes.c_void_p(self.library.emulator_allocate(i64(bytes_), 0))
+        return ctypes.c_void_p(self.library.emulator_allocate(i64(bytes_), 0, 0))
 
     def view(self, features: Tensor) -> View:
         channels_last = features.stride(1) == 1 and features.stride(2) != 1
