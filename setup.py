@@ -153,6 +153,8 @@ class BuildOps(build_ext):
         self.nvcc = decide_cuda(self.torch, sorted((CSRC / "cuda").glob("*.cu")))
         if self.nvcc is None:
             self.extensions = [ext for ext in self.extensions if ext.name != "pointnet2_ops._cuda"]
+            # One left by an earlier build must not slip into this one.
+            Path(self.get_ext_fullpath("pointnet2_ops._cuda")).unlink(missing_ok=True)
         super().run()
 
     def build_extension(self, ext: Extension) -> None:

@@ -178,7 +178,7 @@ def cases(batch: int = 8, points: int = 8192, large: int = 200_000) -> list[Case
     centres = xyz[rows, levels[0].long()].contiguous()
     coarse = centres[rows, levels[1].long()].contiguous()
     cloud = torch.from_numpy(room(large, (8.0, 6.0, 2.6), rng))[None]
-    M, m, few = centres.shape[1], coarse.shape[1], large // 64
+    M, m, few, many = centres.shape[1], coarse.shape[1], large // 64, large * 16384 // 200_000
     spread = cloud[:, :: max(1, large // few)][:, :few].contiguous()
     distance, idx = ops.three_nn(xyz, centres)
     weight = 1 / (distance + 1e-8)
@@ -188,7 +188,7 @@ def cases(batch: int = 8, points: int = 8192, large: int = 200_000) -> list[Case
     return [
         sampling(f"FPS {batch} x {points} -> {M}", xyz, M, (3, 5, 7)),
         sampling(f"FPS {batch} x {M} -> {m}", centres, m, (3, 5)),
-        sampling(f"FPS 1 x {large} -> {large * 16384 // 200_000}", cloud, large * 16384 // 200_000, (7, 9), slow=False),
+        sampling(f"FPS 1 x {large} -> {many}", cloud, many, (7, 9), slow=False),
         ball_query(f"ball query {batch} x {points}, {M} centres, r 0.1, k 32", xyz, centres, 0.1, 32),
         ball_query(f"ball query 1 x {large}, {few} centres, r 0.1, k 32", cloud, spread, 0.1, 32, slow=False),
         three_nn(f"3-NN {batch} x {points} in {M}", xyz, centres),

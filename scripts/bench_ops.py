@@ -1,6 +1,6 @@
 """Times every CPU operator against the packages that offer the like and are installed; prints a table, writes JSON.
 
-    python scripts/bench_ops.py [--threads N] [--only TEXT] [--output FILE]
+    python scripts/bench_ops.py [--threads N] [--only TEXT] [--small] [--output FILE]
 
 Peers it knows: fpsample, torch-fps, torch_cluster, pykdtree, scipy, and plain PyTorch.
 """
@@ -27,13 +27,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="time for one case, all contenders together")
     parser.add_argument("--rounds", type=int, default=21, help="most calls of one contender")
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--small", action="store_true", help="small clouds: does everything run?")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/ops_cpu.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
     rows = []
     print(f"{'median ms':>62}   times ours")
-    for case in cases():
+    for case in cases(batch=2, points=512, large=5000) if arguments.small else cases():
         if arguments.only not in case.name:
             continue
         times = interleaved(case.contenders, arguments.seconds, arguments.rounds)

@@ -146,6 +146,12 @@ class TestCuda:
         assert result.returncode == 0, result.stderr
         assert builder.calls("nvcc")
 
+    def test_a_cuda_library_of_an_earlier_build_is_removed(self, builder: Builder):
+        assert builder.run(POINTNET2_OPS_CUDA="1").returncode == 0
+        assert list((builder.folder / "build").rglob("_cuda.abi3.so"))
+        assert builder.run(POINTNET2_OPS_CUDA="0").returncode == 0
+        assert not list((builder.folder / "build").glob("lib*/**/_cuda.abi3.so"))
+
     def test_0_builds_for_the_cpu(self, builder: Builder):
         builder.torch("2.12.0", cuda="13.0")
         result = builder.run(POINTNET2_OPS_CUDA="0")
