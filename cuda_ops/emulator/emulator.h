@@ -1,6 +1,6 @@
 // Test only: runs CUDA kernels on the CPU, one block after another, the threads of a block as fibres, and
 // checks what they do. Kernel code is compiled with -fsanitize=thread but without its runtime: the calls that
-// the compiler inserts before every memory access land in emulator.cpp. See README.md for what is found.
+// the compiler inserts before every memory access land in accesses.cpp. See README.md for what is found.
 #pragma once
 
 #include <cstddef>

@@ -54,7 +54,7 @@ def build(folder: Path) -> dict[int, Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if all(library.exists() for library in libraries.values()):
             return libraries
-        runtime = [(name, RUNTIME_FLAGS, name) for name in ("emulator", "memory")]
+        runtime = [(name, RUNTIME_FLAGS, name) for name in ("accesses", "collectives", "memory", "scheduler")]
         modern = [(f"harness_{name}", KERNEL_FLAGS, name) for name in ("features", "geometry", "original", "selftest")]
         old = [("harness_geometry", [*KERNEL_FLAGS, "-D__CUDA_ARCH__=750"], "geometry_750")]
 
@@ -64,8 +64,8 @@ def build(folder: Path) -> dict[int, Path]:
             return folder / f"{name}.o"
 
         with ThreadPoolExecutor(2) as pool:
-            objects = dict(zip("emfgbso", pool.map(compile_one, [*runtime, *modern, *old]), strict=True))
-        for arch, parts in ((900, "emfgbs"), (750, "emo")):
+            objects = dict(zip("acmsfgbto", pool.map(compile_one, [*runtime, *modern, *old]), strict=True))
+        for arch, parts in ((900, "acmsfgbt"), (750, "acmso")):
             out = libraries[arch].with_suffix(".part")
             run(["-shared", "-Wl,-Bsymbolic", *(str(objects[part]) for part in parts), "-o", str(out)])
             out.replace(libraries[arch])
