@@ -1,10 +1,10 @@
-// A flat tree of bounding boxes over spatially ordered points: leaves of 16 points, groups of 16 leaves,
-// blocks of 16 groups. One vector operation tests 16 boxes.
+// A flat tree of bounding boxes over spatially ordered points: leaves of 16 points, boxes over 16 leaves,
+// over 16 of those, and so on. One vector operation looks at 16 boxes.
 //
 // Why pruning with it is exact. For a query q and a point p in a box [lo, hi], p >= lo gives
 // round(p - q) >= round(lo - q), because rounding is monotonic; likewise round(q - p) >= round(q - hi).
-// Squaring and adding non-negative numbers are monotonic after rounding as well. So a box distance that is
-// computed with the operations and the order of the point distance,
+// Squaring and adding non-negative numbers stay monotonic after rounding. So a box distance that is computed
+// with the operations and in the order of the point distance,
 //     gap = max(lo - q, q - hi, 0) per axis,  (gx*gx + gy*gy) + gz*gz,
 // is never larger than the *computed* distance of any point of the box: no safety margin is needed, at any
 // scale. The same holds between two boxes.
@@ -12,33 +12,22 @@
 #ifndef POINTNET2_BOX_TREE_H
 #define POINTNET2_BOX_TREE_H
 
-#include <cstdint>
-#include <limits>
-
 #include "pack.h"
 #include "spatial_order.h"
 
 namespace pointnet2 {
 
-// 16 boxes, or fewer and then the others are inside out (lo = inf, hi = -inf): their distance is infinite.
-template <class T>
-struct Boxes {
-  T lo[3][kLanes], hi[3][kLanes];
-
-  void clear() {
-    for (int a = 0; a < 3; ++a)
-      for (int i = 0; i < kLanes; ++i) {
-        lo[a][i] = std::numeric_limits<T>::infinity();
-        hi[a][i] = -std::numeric_limits<T>::infinity();
-      }
-  }
-};
-
-// 16 points, or fewer and then the other lanes lie at infinity with index INT32_MAX.
+// 16 points, or fewer and then the other lanes lie at infinity.
 template <class T>
 struct Leaf {
   T xyz[3][kLanes];
   int32_t index[kLanes];
+};
+
+// 16 boxes, or fewer and then the others are inside out (lo = inf, hi = -inf): infinitely far.
+template <class T>
+struct Boxes {
+  T lo[3][kLanes], hi[3][kLanes];
 };
 
 // Puts points order[0 .. n) of xyz into a leaf, 1 <= n <= 16.
@@ -55,51 +44,70 @@ inline void gather_leaf(const T* xyz, const int32_t* order, int64_t n, Leaf<T>& 
   }
 }
 
+inline int64_t groups_of_16(int64_t n) { return (n + kLanes - 1) / kLanes; }
+
 template <class T>
 struct BoxTree {
-  int64_t leaves = 0, groups = 0, blocks = 0;
-  Buffer<Leaf<T>> leaf;    // [leaves]
-  Buffer<Boxes<T>> group;  // [groups] boxes of the 16 leaves of a group
-  Buffer<Boxes<T>> block;  // [blocks] boxes of the 16 groups of a block
+  static constexpr int kLevels = 3;
+  int64_t leaves = 0;
+  Buffer<Leaf<T>> leaf;
+  // Node i of level 0 has the boxes of leaves 16 i .. 16 i + 15, of level k those of nodes 16 i .. of level k
+  // - 1.
+  int64_t nodes[kLevels] = {};
+  Buffer<Boxes<T>> boxes[kLevels];
+  // Walks start at all nodes of this level: the lowest one that has only a few.
+  int top = 0;
 
   // order [n]: which points, in which order.
-  void build(const T* xyz, const int32_t* order, int64_t n) {
-    constexpr T inf = std::numeric_limits<T>::infinity();
-    leaves = (n + kLanes - 1) / kLanes;
-    groups = (leaves + kLanes - 1) / kLanes;
-    blocks = (groups + kLanes - 1) / kLanes;
+  void build(const T* xyz, const int32_t* order, int64_t n, const Threads& threads) {
+    constexpr int64_t kFew = 16;
+    leaves = groups_of_16(n);
     leaf.resize(leaves);
-    group.resize(groups);
-    block.resize(blocks);
-    for (int64_t b = 0; b < blocks; ++b) block.data()[b].clear();
-    for (int64_t g = 0; g < groups; ++g) {
-      Boxes<T>& boxes = group.data()[g];
-      boxes.clear();
-      Boxes<T>& above = block.data()[g / kLanes];
-      const int lane = static_cast<int>(g % kLanes);
-      const int64_t end = std::min(leaves, (g + 1) * kLanes);
-      for (int64_t l = g * kLanes; l < end; ++l) {
-        const int64_t used = std::min<int64_t>(kLanes, n - l * kLanes);
-        gather_leaf(xyz, order + l * kLanes, used, leaf.data()[l]);
-        for (int a = 0; a < 3; ++a) {
-          const T* v = leaf.data()[l].xyz[a];
-          T lo = v[0], hi = v[0];
-          for (int64_t i = 1; i < used; ++i) {
-            lo = v[i] < lo ? v[i] : lo;
-            hi = v[i] > hi ? v[i] : hi;
-          }
-          boxes.lo[a][l - g * kLanes] = lo;
-          boxes.hi[a][l - g * kLanes] = hi;
-        }
-      }
+    for (int level = 0; level < kLevels; ++level) {
+      nodes[level] = groups_of_16(level == 0 ? leaves : nodes[level - 1]);
+      boxes[level].resize(nodes[level]);
+      top = level;
+      if (nodes[level] <= kFew) break;
+    }
+    parallel(n < kWorthThreads ? kOneThread : threads, nodes[0], [&](int64_t begin, int64_t end) {
+      for (int64_t node = begin; node < end; ++node) fill_node(xyz, order, n, node);
+    });
+    for (int level = 1; level <= top; ++level)
+      for (int64_t node = 0; node < nodes[level]; ++node) join_nodes(level, node);
+  }
+
+ private:
+  static constexpr T kInf = std::numeric_limits<T>::infinity();
+
+  void fill_node(const T* xyz, const int32_t* order, int64_t n, int64_t node) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int64_t l = node * kLanes + lane;
+      const int64_t used = std::max<int64_t>(0, std::min<int64_t>(kLanes, n - l * kLanes));
+      if (used > 0) gather_leaf(xyz, order + l * kLanes, used, leaf[l]);
       for (int a = 0; a < 3; ++a) {
-        T lo = inf, hi = -inf;
-        for (int i = 0; i < kLanes; ++i) {
-          lo = std::min(lo, boxes.lo[a][i]);
-          hi = std::max(hi, boxes.hi[a][i]);
+        T lo = kInf, hi = -kInf;
+        for (int64_t i = 0; i < used; ++i) {
+          const T v = leaf[l].xyz[a][i];
+          lo = v < lo ? v : lo;
+          hi = v > hi ? v : hi;
         }
-        above.lo[a][lane] = lo;
-        above.hi[a][lane] = hi;
+        boxes[0][node].lo[a][lane] = lo;
+        boxes[0][node].hi[a][lane] = hi;
+      }
+    }
+  }
+
+  void join_nodes(int level, int64_t node) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int64_t child = node * kLanes + lane;
+      for (int a = 0; a < 3; ++a) {
+        T lo = kInf, hi = -kInf;
+        for (int i = 0; child < nodes[level - 1] && i < kLanes; ++i) {
+          lo = std::min(lo, boxes[level - 1][child].lo[a][i]);
+          hi = std::max(hi, boxes[level - 1][child].hi[a][i]);
+        }
+        boxes[level][node].lo[a][lane] = lo;
+        boxes[level][node].hi[a][lane] = hi;
       }
     }
   }
@@ -150,14 +158,45 @@ template <class T>
 POINTNET2_INLINE Pack<T> box_distance2(const Boxes<T>& boxes, const Point<T>& qlo, const Point<T>& qhi) {
   return box_distance2(boxes.lo, boxes.hi, qlo, qhi);
 }
-// Between 16 points and a box, and between 16 boxes and a point.
+// Between 16 boxes and a point, and between 16 points and a box.
+template <class T>
+POINTNET2_INLINE Pack<T> box_distance2(const Boxes<T>& boxes, const Point<T>& q) {
+  return box_distance2(boxes.lo, boxes.hi, q, q);
+}
 template <class T>
 POINTNET2_INLINE Pack<T> box_distance2(const Leaf<T>& leaf, const Point<T>& qlo, const Point<T>& qhi) {
   return box_distance2(leaf.xyz, leaf.xyz, qlo, qhi);
 }
-template <class T>
-POINTNET2_INLINE Pack<T> box_distance2(const Boxes<T>& boxes, const Point<T>& q) {
-  return box_distance2(boxes.lo, boxes.hi, q, q);
+
+// Calls visit(leaf number) for the leaves below a node that pass near(boxes, level), 16 bits for 16 boxes.
+template <int level, class T, class Near, class Visit>
+POINTNET2_INLINE void walk_node(const BoxTree<T>& tree, int64_t node, Near& near, Visit& visit) {
+  for (Bits children = near(tree.boxes[level][node], level); children != 0; children &= children - 1) {
+    const int64_t child = node * kLanes + lowest_bit(children);
+    if constexpr (level == 0) {
+      if (child >= tree.leaves) break;  // infinitely far, which `near` may accept
+      visit(child);
+    } else {
+      if (child >= tree.nodes[level - 1]) break;
+      walk_node<level - 1>(tree, child, near, visit);
+    }
+  }
+}
+
+template <int level, class T, class Near, class Visit>
+POINTNET2_INLINE void walk_level(const BoxTree<T>& tree, Near& near, Visit& visit) {
+  for (int64_t node = 0; node < tree.nodes[level]; ++node) walk_node<level>(tree, node, near, visit);
+}
+
+// The same for the whole tree.
+template <class T, class Near, class Visit>
+POINTNET2_INLINE void walk(const BoxTree<T>& tree, Near near, Visit visit) {
+  if (tree.top == 0)
+    walk_level<0>(tree, near, visit);
+  else if (tree.top == 1)
+    walk_level<1>(tree, near, visit);
+  else
+    walk_level<2>(tree, near, visit);
 }
 
 }  // namespace POINTNET2_ISA

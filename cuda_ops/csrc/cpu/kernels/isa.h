@@ -54,5 +54,5 @@ inline int set_isa(int isa) {
       portable::call;                 \
   } while (false)
 #else
-#define POINTNET2_DISPATCH(isa, call) portable::call
+#define POINTNET2_DISPATCH(isa, call) (static_cast<void>(isa), portable::call)
 #endif

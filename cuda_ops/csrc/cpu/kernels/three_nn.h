@@ -1,18 +1,35 @@
-// Three nearest neighbours by pruning a box tree, 16 queries at a time. See kernels.h for what it computes.
+// Three nearest neighbours, 16 queries at a time on a box tree. See kernels.h for what it computes.
 //
 // Queries and known points are both put in spatial order. 16 consecutive queries, one a lane, share a walk
-// through the tree of the known points: a leaf is skipped when its box is farther from every lane than the
-// lane's third best so far (equal distances are looked at, their index may be lower). Box distances never
-// exceed the computed distances (box_tree.h), so the result is the exact (distance, index) order whatever the
-// walk. Queries at the same place are answered once.
+// through the tree of the known points: boxes and points are skipped that are farther from the box around the
+// queries than the worst third best distance so far (equal ones are looked at, their index may be lower). Box
+// distances never exceed computed distances (box_tree.h), and what is looked at is inserted by (distance,
+// index): the result is exact whatever the walk. Queries at the same place are answered once.
+//
+// Measured (2 threads, AVX-512): 8 x 8192 queries in 1024 points in 2.2 ms, half of it to order the queries
+// and to gather and scatter them; 1.2 ms where 28 % of the queries are distinct.
 #ifndef POINTNET2_ISA
 #ifndef POINTNET2_THREE_NN_H
 #define POINTNET2_THREE_NN_H
+
+#include <vector>
 
 #include "box_tree.h"
 #include "kernels.h"
 
 namespace pointnet2 {
+
+template <class T>
+struct KnownCloud {
+  OrderScratch sort;
+  Buffer<int32_t> order;
+  BoxTree<T> tree;
+
+  void prepare(const T* xyz, int64_t n, Isa isa, const Threads& threads) {
+    spatial_order(xyz, n, order.resize(n), sort, isa, threads);
+    tree.build(xyz, order.data(), n, threads);
+  }
+};
 
 // The answers of 16 queries.
 template <class T>
@@ -22,11 +39,12 @@ struct Neighbours {
 };
 
 template <class T>
-struct ThreeNnScratch {
+struct QueryScratch {
   OrderScratch sort;
-  Buffer<int32_t> order, slot;
-  BoxTree<T> known;
-  Buffer<Leaf<T>> queries;
+  Buffer<int32_t> order;     // [n] queries in spatial order
+  Buffer<int32_t> distinct;  // [n] the same without repetitions
+  Buffer<int32_t> slot;      // [n] for each place in `order`, the place in `distinct`
+  Buffer<Leaf<T>> packs;
   Buffer<Neighbours<T>> answers;
 };
 
@@ -37,28 +55,27 @@ struct ThreeNnScratch {
 
 namespace pointnet2 {
 
-// unknown [n, 3] against the tree of known points -> dist2, idx [n, 3]
+// unknown [n, 3] -> dist2, idx [n, 3]
 template <class T>
-void answer_queries(const T* unknown, int64_t n, T* dist2, int32_t* idx, ThreeNnScratch<T>& s, Isa isa) {
+void answer_queries(const T* unknown, int64_t n, const BoxTree<T>& known, T* dist2, int32_t* idx,
+                    QueryScratch<T>& s, Isa isa) {
   int32_t* const order = s.order.resize(n);
-  int32_t* const slot = s.slot.resize(n);
-  spatial_order(unknown, n, order, s.sort, isa);
-  // `order` is shortened in place, so where each query goes must be known first: sorted place -> query, slot.
-  Buffer<int32_t> sorted;
-  std::copy(order, order + n, sorted.resize(n));
-  const int64_t distinct = drop_repeated(unknown, order, n, slot);
-  const int64_t packs = (distinct + kLanes - 1) / kLanes;
-  Leaf<T>* const queries = s.queries.resize(packs);
-  Neighbours<T>* const answers = s.answers.resize(packs);
+  int32_t* const distinct = s.distinct.resize(n);
+  spatial_order(unknown, n, order, s.sort, isa, kOneThread);
+  std::copy(order, order + n, distinct);
+  const int64_t kept = drop_repeated(unknown, distinct, n, s.slot.resize(n));
+  const int64_t packs = groups_of_16(kept);
+  s.packs.resize(packs);
+  s.answers.resize(packs);
   for (int64_t p = 0; p < packs; ++p)
-    gather_leaf(unknown, order + p * kLanes, std::min<int64_t>(kLanes, distinct - p * kLanes), queries[p]);
-  for (int64_t i = distinct; i < packs * kLanes; ++i)  // unused lanes ask what the pack's first one asks
-    for (auto& axis : queries[packs - 1].xyz) axis[i % kLanes] = axis[0];
-  POINTNET2_DISPATCH(isa, find_neighbours(s.known, queries, packs, answers));
+    gather_leaf(unknown, distinct + p * kLanes, std::min<int64_t>(kLanes, kept - p * kLanes), s.packs[p]);
+  for (int64_t i = kept; i < packs * kLanes; ++i)  // unused lanes ask what the pack's first one asks
+    for (auto& axis : s.packs[packs - 1].xyz) axis[i % kLanes] = axis[0];
+  POINTNET2_DISPATCH(isa, find_neighbours(known, s.packs.data(), packs, s.answers.data()));
   for (int64_t i = 0; i < n; ++i) {
-    const Neighbours<T>& found = answers[slot[i] / kLanes];
-    const int lane = slot[i] % kLanes;
-    const int64_t row = 3 * static_cast<int64_t>(sorted.data()[i]);
+    const Neighbours<T>& found = s.answers[s.slot[i] / kLanes];
+    const int lane = s.slot[i] % kLanes;
+    const int64_t row = 3 * static_cast<int64_t>(order[i]);
     for (int k = 0; k < 3; ++k) {
       dist2[row + k] = found.dist2[k][lane];
       idx[row + k] = found.index[k][lane];
@@ -71,25 +88,36 @@ void three_nn(const T* unknown, const T* known, int64_t B, int64_t N, int64_t M,
               const Threads& threads) {
   if (B == 0 || N == 0) return;
   const Isa isa = active_isa();
-  // One work item a cloud, or several parts of a cloud when there are fewer clouds than threads.
-  constexpr int64_t kSmallestPart = 1024;
-  const int64_t wanted = (threads.count + B - 1) / B;
-  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(wanted, N / kSmallestPart));
-  parallel(threads, B * parts, [=](int64_t begin, int64_t end) {
-    ThreeNnScratch<T> s;
-    int64_t cloud_in_tree = -1;
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t b = item / parts, part = item % parts;
-      if (b != cloud_in_tree) {
-        spatial_order(known + 3 * M * b, M, s.order.resize(M), s.sort, isa);
-        s.known.build(known + 3 * M * b, s.order.data(), M);
-        cloud_in_tree = b;
+  const auto prepare = [=](int64_t b, KnownCloud<T>& cloud, const Threads& helpers) {
+    cloud.prepare(known + 3 * M * b, M, isa, helpers);
+  };
+  const auto answer = [=](int64_t b, int64_t first, int64_t last, const KnownCloud<T>& cloud,
+                          QueryScratch<T>& scratch) {
+    const int64_t row = 3 * (N * b + first);
+    answer_queries(unknown + row, last - first, cloud.tree, dist2 + row, idx + row, scratch, isa);
+  };
+  if (B < threads.count) {
+    std::vector<KnownCloud<T>> clouds(B);
+    prepare_clouds(B, M, threads, [&](int64_t b, const Threads& helpers) { prepare(b, clouds[b], helpers); });
+    // Fewer queries in a part lie farther apart, and packs of them need longer walks.
+    constexpr int64_t kSmallestPart = 1024;
+    const int64_t parts =
+        std::max<int64_t>(1, std::min<int64_t>((threads.count + B - 1) / B, N / kSmallestPart));
+    parallel(threads, B * parts, [&](int64_t begin, int64_t end) {
+      QueryScratch<T> scratch;
+      for (int64_t i = begin; i < end; ++i)
+        answer(i / parts, N * (i % parts) / parts, N * (i % parts + 1) / parts, clouds[i / parts], scratch);
+    });
+  } else {
+    parallel(threads, B, [&](int64_t begin, int64_t end) {
+      QueryScratch<T> scratch;
+      KnownCloud<T> cloud;  // its memory serves one cloud after the other
+      for (int64_t b = begin; b < end; ++b) {
+        prepare(b, cloud, kOneThread);
+        answer(b, 0, N, cloud, scratch);
       }
-      const int64_t first = N * part / parts, last = N * (part + 1) / parts;
-      const int64_t offset = 3 * (N * b + first);
-      answer_queries(unknown + offset, last - first, dist2 + offset, idx + offset, s, isa);
-    }
-  });
+    });
+  }
 }
 
 }  // namespace pointnet2
@@ -144,10 +172,6 @@ struct QueryPack {
     best.i1 = best.i2 = best.i3 = broadcast(int32_t(0));
   }
 
-  POINTNET2_INLINE Bits may_matter(const Boxes<T>& boxes) const {
-    return bits(less_equal(box_distance2(boxes, lo, hi), worst));
-  }
-
   POINTNET2_INLINE void look_at(const Leaf<T>& leaf) {
     Bits points = bits(less_equal(box_distance2(leaf, lo, hi), worst));
     if (points == 0) return;
@@ -160,41 +184,38 @@ struct QueryPack {
   }
 };
 
-// A leaf near q: the nearest box of the nearest group.
+// A leaf near q: the nearest box of the nearest node, level by level.
 template <class T>
 POINTNET2_INLINE int64_t nearest_leaf(const BoxTree<T>& tree, const Point<T>& q) {
   Pack<T> nearest = broadcast(std::numeric_limits<T>::infinity());
-  int64_t group = 0;
-  for (int64_t b = 0; b < tree.blocks; ++b) {
-    const Pack<T> d = box_distance2(tree.block.data()[b], q);
+  int64_t at = 0;
+  for (int64_t node = 0; node < tree.nodes[tree.top]; ++node) {
+    const Pack<T> d = box_distance2(tree.boxes[tree.top][node], q);
     if (!any(less(d, nearest))) continue;
     nearest = min_everywhere(d);
-    group = b * kLanes + lowest_bit(bits(equal(d, nearest)));
+    at = node * kLanes + lowest_bit(bits(equal(d, nearest)));
   }
-  const Pack<T> d = box_distance2(tree.group.data()[group], q);
-  return group * kLanes + lowest_bit(bits(equal(d, min_everywhere(d))));
+  for (int level = tree.top - 1; level >= 0; --level) {
+    const Pack<T> d = box_distance2(tree.boxes[level][at], q);
+    at = at * kLanes + lowest_bit(bits(equal(d, min_everywhere(d))));
+  }
+  return at;
 }
 
 template <class T>
-inline void find_neighbours(const BoxTree<T>& tree, const Leaf<T>* queries, int64_t packs,
-                            Neighbours<T>* answers) {
-  for (int64_t p = 0; p < packs; ++p) {
-    QueryPack<T> pack(queries[p]);
-    const int64_t start = nearest_leaf(tree, pack.lo);  // most of the others can then be skipped
-    pack.look_at(tree.leaf.data()[start]);
-    for (int64_t b = 0; b < tree.blocks; ++b) {
-      Bits groups = pack.may_matter(tree.block.data()[b]);
-      for (; groups != 0; groups &= groups - 1) {
-        const int64_t g = b * kLanes + lowest_bit(groups);
-        if (g >= tree.groups) break;  // lanes without a group are infinitely far, as everything may be
-        Bits leaves = pack.may_matter(tree.group.data()[g]);
-        for (; leaves != 0; leaves &= leaves - 1) {
-          const int64_t l = g * kLanes + lowest_bit(leaves);
-          if (l >= tree.leaves) break;
-          if (l != start) pack.look_at(tree.leaf.data()[l]);
-        }
-      }
-    }
+inline void find_neighbours(const BoxTree<T>& tree, const Leaf<T>* packs, int64_t n, Neighbours<T>* answers) {
+  for (int64_t p = 0; p < n; ++p) {
+    QueryPack<T> pack(packs[p]);
+    // With good candidates from the start most boxes can be skipped.
+    const int64_t start = nearest_leaf(tree, pack.lo);
+    pack.look_at(tree.leaf[start]);
+    const auto near = [&](const Boxes<T>& boxes, int) POINTNET2_LAMBDA {
+      return bits(less_equal(box_distance2(boxes, pack.lo, pack.hi), pack.worst));
+    };
+    const auto visit = [&](int64_t l) POINTNET2_LAMBDA {
+      if (l != start) pack.look_at(tree.leaf[l]);
+    };
+    walk(tree, near, visit);
     Neighbours<T>& out = answers[p];
     store(out.dist2[0], pack.best.d1);
     store(out.dist2[1], pack.best.d2);
