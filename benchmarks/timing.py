@@ -6,13 +6,20 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 
-def interleaved(contenders: dict[str, Callable[[], object]], seconds: float, rounds: int) -> dict[str, float]:
-    """The median milliseconds of each contender over up to `rounds` rounds, after one call to warm up.
+@dataclass(frozen=True)
+class Milliseconds:
+    median: float
+    fastest: float
+
+
+def interleaved(contenders: dict[str, Callable[[], object]], seconds: float, rounds: int) -> dict[str, Milliseconds]:
+    """The time of each contender over up to `rounds` rounds, after one call to warm up.
 
     A slow contender leaves the rounds once it has used its share of `seconds`; each is timed at least once.
     """
@@ -27,7 +34,7 @@ def interleaved(contenders: dict[str, Callable[[], object]], seconds: float, rou
             start = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - start)
-    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
+    return {name: Milliseconds(1e3 * statistics.median(t), 1e3 * min(t)) for name, t in times.items()}
 
 
 def machine() -> dict[str, object]:
