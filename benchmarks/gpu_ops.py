@@ -8,7 +8,7 @@ ours computes what the reference does, and what the project wants of an H100.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -197,20 +197,17 @@ def interpolation(features: Tensor, unknown: Tensor, known: Tensor) -> list[Case
     ]
 
 
-def cases() -> list[Case]:
+def cases() -> Iterator[Case]:
+    """One after another, so that only one case holds its memory and earlier results survive a later failure."""
     rng = np.random.default_rng([8192])
     many = chunks(132, 8192, rng).cuda()
-    batch = many[:16].contiguous()
-    levels = hierarchy(batch)
-    clouds = {N: torch.from_numpy(room(N, (8.0, 6.0, 2.6), rng))[None].cuda() for N in (40_684, 200_000)}
-    neighbours = ops.ball_query(0.2, 32, levels[1], levels[2])
-    return [
-        *(sampling(many[:B].contiguous(), 1024, (1.0, 0.45)) for B in (1, 16, 132)),
-        sampling(levels[1], 256),
-        sampling(clouds[40_684], 4096),
-        sampling(clouds[200_000], 16_384),
-        ball_query(levels),
-        three_nn(levels),
-        *grouping(features_for(16, 64, 1024, rng), neighbours),
-        *interpolation(features_for(16, 128, 1024, rng), levels[0], levels[1]),
-    ]
+    levels = hierarchy(many[:16].contiguous())
+    for B in (1, 16, 132):
+        yield sampling(many[:B].contiguous(), 1024, (1.0, 0.45))
+    yield sampling(levels[1], 256)
+    for N, npoint in ((40_684, 4096), (200_000, 16_384)):
+        yield sampling(torch.from_numpy(room(N, (8.0, 6.0, 2.6), rng))[None].cuda(), npoint)
+    yield ball_query(levels)
+    yield three_nn(levels)
+    yield from grouping(features_for(16, 64, 1024, rng), ops.ball_query(0.2, 32, levels[1], levels[2]))
+    yield from interpolation(features_for(16, 128, 1024, rng), levels[0], levels[1])

@@ -37,12 +37,11 @@ def main() -> None:
         times = gpu_timing.interleaved(case.contenders, arguments.seconds, arguments.rounds)
         rows.append({"case": case.name, "correct": case.correct(), "median_ms": times, "goals_ms": case.goals_ms})
         print(f"{case.name}: " + ", ".join(f"{name} {time:.3f}" for name, time in times.items()), flush=True)
-    result = {"device": gpu_timing.device(), "cases": rows}
-    temporary = arguments.output.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(temporary, arguments.output)
+        temporary = arguments.output.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"device": gpu_timing.device(), "cases": rows}, indent=1) + "\n")
+        os.replace(temporary, arguments.output)
 
-    print(f"\n{result['device']}; medians; must and goal are for an H100; written to {arguments.output}")
+    print(f"\n{gpu_timing.device()}; medians; must and goal are for an H100; written to {arguments.output}")
     print(f"{'':44}{'ours ms':>9}{'must':>7}{'goal':>7}{'original':>10}{'PyTorch':>9}   (times ours)")
     for row in rows:
         times, ours = row["median_ms"], row["median_ms"]["ours"]

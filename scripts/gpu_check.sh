@@ -2,7 +2,8 @@
 # Everything that needs a GPU, in one go and without a network: builds both extensions for the GPU at hand, runs the
 # operator tests on it, the kernels under compute-sanitizer, then the benchmarks; ends with their table.
 #   scripts/gpu_check.sh [FOLDER]      FOLDER (default: benchmarks) receives ops_gpu.json
-# PYTHON names the interpreter; it needs PyTorch with CUDA, pytest, hypothesis and ninja.
+# PYTHON names the interpreter; it needs PyTorch with CUDA, pytest, hypothesis and ninja. STAGES (default: "tests
+# sanitizer benchmarks") names what to do after building. Exits with 1 if anything failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-benchmarks}
@@ -39,25 +40,40 @@ trap 'rm -rf "$work"' EXIT
 export PYTHONPATH="$work/lib${PYTHONPATH:+:$PYTHONPATH}"
 "$python" -c "import pointnet2_ops as p; assert p.CUDA_LIBRARY and p.__file__.startswith('$work'), p.__file__"
 
-echo "== operator tests"
-# tests/conftest.py is left out (it needs all of pointseg's requirements), and so is what tests compilers.
 status=0
-"$python" -m pytest -q -p no:cacheprovider --confcutdir=tests/ops tests/ops -k cuda \
-  --ignore=tests/ops/test_build.py --ignore-glob='tests/ops/test_cuda_*' || status=1
+stages=" ${STAGES:-tests sanitizer benchmarks} "
 
-echo "== compute-sanitizer"
-if command -v compute-sanitizer >/dev/null; then
+# tests/conftest.py is left out (it needs all of pointseg's requirements), and so is what tests compilers.
+operator_tests() {
+  "$python" -m pytest -q -p no:cacheprovider --confcutdir=tests/ops tests/ops -k cuda \
+    --ignore=tests/ops/test_build.py --ignore-glob='tests/ops/test_cuda_*'
+}
+
+sanitizer() {
+  if ! command -v compute-sanitizer >/dev/null; then
+    echo "compute-sanitizer is not installed: the kernels run without it"
+    "$python" -m benchmarks.gpu_smoke
+    return
+  fi
+  local tool
   for tool in memcheck racecheck synccheck; do
     echo "-- $tool"
-    PYTORCH_NO_CUDA_MEMORY_CACHING=1 timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 1 \
+    PYTORCH_NO_CUDA_MEMORY_CACHING=1 timeout 240 compute-sanitizer --tool "$tool" --error-exitcode 1 \
       "$python" -m benchmarks.gpu_smoke || status=1
   done
-else
-  echo "compute-sanitizer is not installed: skipped"
-  "$python" -m benchmarks.gpu_smoke || status=1
-fi
+}
 
-echo "== benchmarks"
-"$python" scripts/bench_gpu_ops.py --output "$folder/ops_gpu.json" || status=1
+if [[ $stages == *" tests "* ]]; then
+  echo "== operator tests"
+  operator_tests || status=1
+fi
+if [[ $stages == *" sanitizer "* ]]; then
+  echo "== compute-sanitizer"
+  sanitizer || status=1
+fi
+if [[ $stages == *" benchmarks "* ]]; then
+  echo "== benchmarks"
+  "$python" scripts/bench_gpu_ops.py --output "$folder/ops_gpu.json" || status=1
+fi
 [[ $status == 0 ]] || echo "gpu_check: something above failed" >&2
 exit "$status"

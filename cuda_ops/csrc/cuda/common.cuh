@@ -140,9 +140,9 @@ class SharedMemory {
 };
 #endif
 
-// In place: counts[0..size) become their exclusive prefix sums. All threads of the block call it, blockDim.x
-// is a multiple of 32; `warp_sums` holds 32 ints. Ends with a barrier. `counts` may be shared or global
-// memory.
+// In place: counts[0..size), written before a barrier, become their exclusive prefix sums. All threads of the
+// block call it, blockDim.x is a multiple of 32; `warp_sums` holds 32 ints. Ends with a barrier. `counts` may
+// be shared or global memory.
 __device__ __forceinline__ void block_exclusive_scan(int* counts, int64_t size, int* warp_sums) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
   int carry = 0;
