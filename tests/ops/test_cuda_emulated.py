@@ -317,6 +317,16 @@ def test_gather_operation_backward(
         )
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_gather_operation_backward_of_views(emulators: dict[int, Emulator], deterministic: bool) -> None:
+    """Gradients whose rows do not start on 8 bytes, have gaps, or are one cloud's for the whole batch."""
+    idx = indices((3, 40), 15)
+    wide = features(3, 24, 40, channels_last=True)
+    for grad in (wide[:, 1:9], wide[:, 4:20], wide[:1, :16].expand(3, -1, -1), features(3, 9, 60)[:, :, 5:45]):
+        actual = emulators[900].scatter_add(grad, idx, 15, deterministic=deterministic)
+        torch.testing.assert_close(actual.double(), exact_scatter(grad, idx, 15), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_sorted_sums_do_not_depend_on_the_order_of_threads(emulators: dict[int, Emulator], channels_last: bool) -> None:
     grad = features(2, 4, 4500, channels_last)  # three slices of edges
