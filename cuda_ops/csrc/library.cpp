@@ -19,14 +19,14 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   m.def("gather_operation(Tensor features, Tensor idx) -> Tensor");
   // grad [B, C, Q], idx [B, Q] -> [B, C, N] with N = points. deterministic: no atomics on CUDA (the CPU has none).
   m.def(
-      "gather_operation_backward(Tensor grad, Tensor idx, int points, bool channels_last, "
+      "gather_operation_backward(Tensor grad, Tensor idx, SymInt points, bool channels_last, "
       "bool deterministic=False) -> Tensor");
   // features [B, C, M], idx [B, N, 3], weight [B, N, 3] (float64 for float64 features, else float32) -> [B,
   // C, N]
   m.def("three_interpolate(Tensor features, Tensor idx, Tensor weight) -> Tensor");
   // grad [B, C, N], idx, weight [B, N, 3] -> gradient of features [B, C, M] with M = points
   m.def(
-      "three_interpolate_backward(Tensor grad, Tensor idx, Tensor weight, int points, bool channels_last, "
+      "three_interpolate_backward(Tensor grad, Tensor idx, Tensor weight, SymInt points, bool channels_last, "
       "bool deterministic=False) -> Tensor");
   // grad [B, C, N], features [B, C, M], idx [B, N, 3] -> gradient of weight [B, N, 3]
   m.def("three_interpolate_weight_backward(Tensor grad, Tensor features, Tensor idx) -> Tensor");

@@ -104,6 +104,21 @@ def test_compile_without_graph_breaks(channels_last: bool):
 
 
 @FORMATS
+def test_compile_with_any_number_of_points(channels_last: bool):
+    torch._dynamo.reset()
+
+    def network(x: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
+        return ops.three_interpolate(x, idx, weight).square().sum() + ops.gather_operation(x, idx[..., 0]).sum()
+
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    for N in (20, 31):
+        x, idx, weight = features(2, 4, N, channels_last).requires_grad_(), indices((2, 9, 3), N), torch.rand(2, 9, 3)
+        torch._dynamo.mark_dynamic(x, 2)  # an error if anything, the backward pass included, fixes the size
+        gradients = [torch.autograd.grad(function(x, idx, weight), x) for function in (compiled, network)]
+        torch.testing.assert_close(*gradients)
+
+
+@FORMATS
 def test_compile_with_inductor(channels_last: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Its generated code asserts that every operator's strides are those that the fake kernels promised.
 
