@@ -5,8 +5,8 @@
 // A ball that holds much of the cloud overlaps many leaves, but then its first hits are found soon by reading
 // the points in index order. Which of the two answers a query is a matter of cost only (see Plan).
 //
-// Measured (2 threads, AVX-512): 8 x 1024 balls of r = 0.1, k = 32 on chunks of 8192 points in 1.3 ms, a
-// third of it for the order and the tree.
+// Measured (2 threads, AVX-512): 8 x 1024 balls of r = 0.1, k = 32 on chunks of 8192 points in 1.4 - 2.1 ms
+// (31 - 78 points in a ball), 0.5 ms of it for the order and the tree.
 #ifndef POINTNET2_ISA
 #ifndef POINTNET2_BALL_QUERY_H
 #define POINTNET2_BALL_QUERY_H
@@ -23,14 +23,14 @@ namespace pointnet2 {
 //
 // Take a ball that overlaps L leaves and hits half of their points. The tree costs about 40 L cycles, most of
 // them for putting hits in order. A scan for k hits reads about k N / (8 L) points, 16 at a time, in k N /
-// (26 L) cycles. They are equal where L = sqrt(k N) / 32. The scan gives up after twice the points it should
-// need there.
+// (26 L) cycles. They are equal where L = sqrt(k N) / 32 (measured: / 24). The scan gives up after about
+// twice the points it should need.
 struct Plan {
   int64_t tree_leaves, scan_leaves;
 
   Plan(int64_t n, int64_t nsample) {
     const double root = std::sqrt(static_cast<double>(n) * static_cast<double>(nsample));
-    tree_leaves = static_cast<int64_t>(root / 32);
+    tree_leaves = static_cast<int64_t>(root / 24);
     scan_leaves = static_cast<int64_t>(root / 2);
   }
 };
@@ -60,16 +60,21 @@ struct BallCloud {
   }
 };
 
-// What one thread needs to put hits in order.
+// What one thread needs for a query: lists of leaves and hits, and to put hits in order a bitmap over the
+// indices, and one over its words. Both bitmaps are all zero between queries. The upper one has copies, added
+// up when read: with one, each hit would wait for the one before.
 struct HitScratch {
-  Buffer<int32_t> hits;
-  Buffer<uint64_t> words, pages;  // bitmap over the indices, bitmap over its words: all zero between queries
+  static constexpr int kCopies = 4;
+  Buffer<int32_t> leaves, hits;
+  Buffer<uint64_t> words;
+  Buffer<uint64_t> pages;  // [page_count, kCopies] of 64 words each
+  int64_t page_count;
 
-  explicit HitScratch(int64_t points) {
-    const int64_t used = (points + 63) / 64, above = (used + 63) / 64;
+  explicit HitScratch(int64_t points) : page_count((points + 4095) / 4096) {
+    leaves.resize(groups_of_16(points) + kLanes);
     hits.resize(points + kLanes);
-    std::fill_n(words.resize(used), used, uint64_t(0));
-    std::fill_n(pages.resize(above), above, uint64_t(0));
+    std::fill_n(words.resize(64 * page_count), 64 * page_count, uint64_t(0));
+    std::fill_n(pages.resize(kCopies * page_count), kCopies * page_count, uint64_t(0));
   }
 };
 
@@ -126,60 +131,61 @@ namespace POINTNET2_ISA {
 
 constexpr int64_t kGaveUp = -1;
 
-// Reads at most `most` leaves in index order; the number of hits put into row, or kGaveUp.
+// Reads at most `most` leaves in index order and puts the first `nsample` hits, or a few more, into `hits`;
+// their number, or kGaveUp.
 template <class T>
 POINTNET2_INLINE int64_t scan(const Point<T>& q, Pack<T> limit, int64_t nsample, int64_t most,
-                              const BallCloud<T>& cloud, int32_t* row) {
+                              const BallCloud<T>& cloud, int32_t* hits) {
   int64_t found = 0;
-  for (int64_t l = 0; l < cloud.leaves; ++l) {
+  for (int64_t l = 0; l < cloud.leaves && found < nsample; ++l) {
     if (l == most) return kGaveUp;
-    Bits hits = bits(less(distance2(cloud.in_order[l], q), limit));
-    for (; hits != 0; hits &= hits - 1) {
-      row[found++] = static_cast<int32_t>(l * kLanes + lowest_bit(hits));
-      if (found == nsample) return found;
-    }
+    const Bits inside = bits(less(distance2(cloud.in_order[l], q), limit));
+    if (inside != 0) found += store_lanes(hits + found, inside, static_cast<int32_t>(l * kLanes));
   }
   return found;
 }
 
-// Puts all hits into `hits`, in no particular order; their number, or kGaveUp if more than `most` leaves are
+// Puts all hits into s.hits, in no particular order; their number, or kGaveUp if more than `most` leaves are
 // near.
 template <class T>
 POINTNET2_INLINE int64_t search(const Point<T>& q, Pack<T> limit, int64_t most, const BallCloud<T>& cloud,
-                                int32_t* hits) {
-  int64_t found = 0, leaves_near = 0;
-  const auto near = [&](const Boxes<T>& boxes, int level) POINTNET2_LAMBDA {
-    const Bits children = bits(less(box_distance2(boxes, q), limit));
-    if (level == 0) leaves_near += count_bits(children);
-    return leaves_near > most ? 0 : children;
+                                const HitScratch& s) {
+  int64_t leaves = 0;
+  const auto near = [&](const Boxes<T>& boxes) POINTNET2_LAMBDA {
+    return leaves > most ? 0 : bits(less(box_distance2(boxes, q), limit));
   };
-  const auto visit = [&](int64_t l) POINTNET2_LAMBDA {
-    const Leaf<T>& leaf = cloud.tree.leaf[l];
-    found += compress_store(hits + found, bits(less(distance2(leaf, q), limit)), leaf.index);
+  const auto list = [&](int64_t node, Bits children) POINTNET2_LAMBDA {
+    leaves += store_lanes(s.leaves.data() + leaves, children, static_cast<int32_t>(node * kLanes));
   };
-  walk(cloud.tree, near, visit);
-  return leaves_near > most ? kGaveUp : found;
+  walk_nodes(cloud.tree, near, list);
+  if (leaves > most) return kGaveUp;
+  int64_t found = 0;
+  for (int64_t i = 0; i < leaves; ++i) {
+    const Leaf<T>& leaf = cloud.tree.leaf[s.leaves[i]];
+    found += compress_store(s.hits.data() + found, bits(less(distance2(leaf, q), limit)), leaf.index);
+  }
+  return found;
 }
 
 // The lowest `nsample` of the hits go to row, ascending; returns how many.
 POINTNET2_INLINE int64_t put_in_order(int64_t hits, int64_t nsample, const HitScratch& s, int32_t* row) {
-  int32_t last_page = 0;
   for (int64_t i = 0; i < hits; ++i) {
-    const int32_t hit = s.hits[i], word = hit >> 6, page = hit >> 12;
-    s.words[word] |= uint64_t(1) << (hit & 63);
-    s.pages[page] |= uint64_t(1) << (word & 63);
-    last_page = page > last_page ? page : last_page;
+    const int32_t word = s.hits[i] >> 6, page = word >> 6;
+    s.words[word] |= uint64_t(1) << (s.hits[i] & 63);
+    s.pages[page * HitScratch::kCopies + i % HitScratch::kCopies] |= uint64_t(1) << (word & 63);
   }
   int64_t found = 0;
-  for (int32_t page = 0; page <= last_page; ++page) {
-    for (uint64_t used = s.pages[page]; used != 0; used &= used - 1) {
-      const int32_t word = page * 64 + __builtin_ctzll(used);
-      uint64_t set = s.words[word];
-      s.words[word] = 0;
-      for (; set != 0 && found < nsample; set &= set - 1) row[found++] = word * 64 + __builtin_ctzll(set);
+  for (int64_t page = 0; page < s.page_count && found < nsample; ++page) {
+    uint64_t used = 0;
+    for (int c = 0; c < HitScratch::kCopies; ++c) used |= s.pages[page * HitScratch::kCopies + c];
+    for (; used != 0 && found < nsample; used &= used - 1) {
+      const int32_t word = static_cast<int32_t>(page * 64 + __builtin_ctzll(used));
+      for (uint64_t set = s.words[word]; set != 0 && found < nsample; set &= set - 1)
+        row[found++] = word * 64 + __builtin_ctzll(set);
     }
-    s.pages[page] = 0;
   }
+  for (int64_t i = 0; i < hits; ++i) s.words[s.hits[i] >> 6] = 0;
+  for (int64_t i = 0; i < s.page_count * HitScratch::kCopies; ++i) s.pages[i] = 0;
   return found;
 }
 
@@ -192,14 +198,20 @@ inline void query_balls(const T* centres, int64_t n, T limit, int64_t nsample, i
   for (int64_t i = 0; i < n; ++i) {
     const Point<T> q = broadcast_point(centres[3 * i], centres[3 * i + 1], centres[3 * i + 2]);
     int32_t* const row = rows + nsample * i;
-    int64_t found;
-    if (!cloud.has_tree) {
-      found = scan(q, limits, nsample, cloud.leaves, cloud, row);
+    int32_t* const hits = s.hits.data();
+    int64_t found = cloud.has_tree ? search(q, limits, plan.tree_leaves, cloud, s) : kGaveUp;
+    bool in_order = found == kGaveUp;
+    if (in_order)
+      found = scan(q, limits, nsample, cloud.has_tree ? plan.scan_leaves : cloud.leaves, cloud, hits);
+    if (found == kGaveUp) {
+      found = search(q, limits, cloud.leaves, cloud, s);
+      in_order = false;
+    }
+    if (in_order) {
+      found = found < nsample ? found : nsample;
+      std::memcpy(row, hits, sizeof(int32_t) * found);
     } else {
-      int64_t hits = search(q, limits, plan.tree_leaves, cloud, s.hits.data());
-      found = hits == kGaveUp ? scan(q, limits, nsample, plan.scan_leaves, cloud, row) : 0;
-      if (found == kGaveUp) hits = search(q, limits, cloud.leaves, cloud, s.hits.data());
-      if (hits != kGaveUp) found = put_in_order(hits, nsample, s, row);
+      found = put_in_order(found, nsample, s, row);
     }
     const int32_t padding = found > 0 ? row[0] : 0;
     for (int64_t k = found; k < nsample; ++k) row[k] = padding;

@@ -168,16 +168,17 @@ POINTNET2_INLINE Pack<T> box_distance2(const Leaf<T>& leaf, const Point<T>& qlo,
   return box_distance2(leaf.xyz, leaf.xyz, qlo, qhi);
 }
 
-// Calls visit(leaf number) for the leaves below a node that pass near(boxes, level), 16 bits for 16 boxes.
+// Calls visit(node, children) for the nodes of level 0 that are reached through boxes that pass near(boxes):
+// 16 bits for 16 boxes. `children` are those of the node's leaves that pass.
 template <int level, class T, class Near, class Visit>
 POINTNET2_INLINE void walk_node(const BoxTree<T>& tree, int64_t node, Near& near, Visit& visit) {
-  for (Bits children = near(tree.boxes[level][node], level); children != 0; children &= children - 1) {
-    const int64_t child = node * kLanes + lowest_bit(children);
-    if constexpr (level == 0) {
-      if (child >= tree.leaves) break;  // infinitely far, which `near` may accept
-      visit(child);
-    } else {
-      if (child >= tree.nodes[level - 1]) break;
+  Bits children = near(tree.boxes[level][node]);
+  if constexpr (level == 0) {
+    visit(node, children);
+  } else {
+    for (; children != 0; children &= children - 1) {
+      const int64_t child = node * kLanes + lowest_bit(children);
+      if (child >= tree.nodes[level - 1]) break;  // there is none: infinitely far, which `near` may accept
       walk_node<level - 1>(tree, child, near, visit);
     }
   }
@@ -190,7 +191,7 @@ POINTNET2_INLINE void walk_level(const BoxTree<T>& tree, Near& near, Visit& visi
 
 // The same for the whole tree.
 template <class T, class Near, class Visit>
-POINTNET2_INLINE void walk(const BoxTree<T>& tree, Near near, Visit visit) {
+POINTNET2_INLINE void walk_nodes(const BoxTree<T>& tree, Near near, Visit visit) {
   if (tree.top == 0)
     walk_level<0>(tree, near, visit);
   else if (tree.top == 1)

@@ -69,6 +69,20 @@ POINTNET2_INLINE int compress_store(int32_t* out, Bits bits, const int32_t* from
 #endif
 }
 
+// Stores first + lane for each lane whose bit is set; returns how many. Writes up to 16 values.
+POINTNET2_INLINE int store_lanes(int32_t* out, Bits bits, int32_t first) {
+#if POINTNET2_ISA_LEVEL == 2
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i value = _mm512_add_epi32(lane, _mm512_set1_epi32(first));
+  _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), value));
+  return count_bits(bits);
+#else
+  int n = 0;
+  for (; bits != 0; bits &= bits - 1) out[n++] = first + lowest_bit(bits);
+  return n;
+#endif
+}
+
 }  // namespace POINTNET2_ISA
 }  // namespace pointnet2
 #endif
