@@ -17,7 +17,8 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   // ("channels last", channel stride 1). Grouping is a gather with Q = M * nsample.
   // features [B, C, N], idx [B, Q] -> [B, C, Q]
   m.def("gather_operation(Tensor features, Tensor idx) -> Tensor");
-  // grad [B, C, Q], idx [B, Q] -> [B, C, N] with N = points. deterministic: no atomics on CUDA (the CPU has none).
+  // grad [B, C, Q], idx [B, Q] -> [B, C, N] with N = points. deterministic: no atomics on CUDA (the CPU has
+  // none).
   m.def(
       "gather_operation_backward(Tensor grad, Tensor idx, SymInt points, bool channels_last, "
       "bool deterministic=False) -> Tensor");
