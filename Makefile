@@ -39,7 +39,7 @@ demo: env
 	$(BIN)/pointseg demo
 
 test: env
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 lint: env
 	$(BIN)/ruff check .

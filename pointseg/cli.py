@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, UseAppendAction, arg
 
-from pointseg.allocator import keep_freed_memory
 from pointseg.errors import InputError
+from pointseg.process import keep_freed_memory, let_waiting_threads_sleep
 
 Device = Literal["auto", "cpu", "cuda"]
 Split = Literal["train", "val", "test"]
@@ -254,6 +254,7 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status: 2 for wrong input, 130 when interrupted."""
     keep_freed_memory()
+    let_waiting_threads_sleep()
     try:
         status = tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

@@ -20,7 +20,7 @@ ALLOWED = {
     "pointseg": set(),
     "pointseg.errors": set(),
     "pointseg.atomic": set(),
-    "pointseg.allocator": set(),
+    "pointseg.process": set(),
     "pointseg.config": set(),
     "pointseg.distributed": set(),
     "pointseg.store": {"pointseg.atomic"},

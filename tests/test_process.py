@@ -1,7 +1,8 @@
-"""Freed memory is kept, where the C library can be told so."""
+"""Settings of the process: freed memory is kept, waiting threads sleep."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 COUNT_FAULTS = """
 import resource, sys
 import torch
-from pointseg.allocator import keep_freed_memory
+from pointseg.process import keep_freed_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
@@ -34,3 +35,17 @@ def test_large_tensors_do_not_fault_their_pages_again() -> None:
         for mode in ("default", "keep")
     }
     assert faults["keep"] < 0.1 * faults["default"]
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_waiting_threads_sleep_unless_told_otherwise(given: str | None) -> None:
+    program = "import os; from pointseg.cli import main; main(['config']); print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == (given or "PASSIVE")
+
+
+def test_pytorch_is_not_loaded_before_the_process_is_set_up() -> None:
+    program = "import sys, pointseg.cli; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
