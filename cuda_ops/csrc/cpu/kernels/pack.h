@@ -1,6 +1,15 @@
 // Pack<T>: 16 lanes of T (float, double or int32_t) whatever the machine's vector width, so that each kernel
-// is written once. Comparisons give 16 bits, bit i for lane i. Portable, AVX2 and AVX-512 versions live in
-// namespaces of those names (see foreach_isa.h).
+// is written once. Portable, AVX2 and AVX-512 versions live in namespaces of those names (foreach_isa.h).
+//
+//   load(p), store(p, a), broadcast(value)
+//   a + b, a - b, a * b, min(a, b), max(a, b): lane by lane
+//   max_everywhere(a), min_everywhere(a): the largest (smallest) lane, in every lane
+//   first_lane(a): that lane
+//   less(a, b), less_equal(a, b), equal(a, b): a Mask<T>
+//   bits(mask): bit i for lane i; from_bits<T>(bits): back; any(mask); mask | mask, mask & mask
+//   select(mask, a, b): a where the mask is set, b elsewhere
+//   less_index<T>(i, j), select_index(mask, i, j): the same for the int32 pack that goes with a Pack<T>
+//   count_less(sum, i, j): int32, sum plus one in the lanes where i < j
 #ifndef POINTNET2_ISA
 #ifndef POINTNET2_PACK_H
 #define POINTNET2_PACK_H

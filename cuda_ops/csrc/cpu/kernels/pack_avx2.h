@@ -202,3 +202,7 @@ POINTNET2_INLINE Pack<int32_t> select_index(Mask<float> m, Pack<int32_t> a, Pack
 POINTNET2_INLINE Pack<int32_t> select_index(Mask<double> m, Pack<int32_t> a, Pack<int32_t> b) {
   return select_index(from_bits<float>(bits(m)), a, b);
 }
+POINTNET2_INLINE Pack<int32_t> count_less(Pack<int32_t> sum, Pack<int32_t> a, Pack<int32_t> b) {
+  return {{_mm256_sub_epi32(sum.v[0], _mm256_cmpgt_epi32(b.v[0], a.v[0])),
+           _mm256_sub_epi32(sum.v[1], _mm256_cmpgt_epi32(b.v[1], a.v[1]))}};
+}

@@ -138,3 +138,6 @@ template <class T>
 POINTNET2_INLINE Pack<int32_t> select_index(Mask<T> m, Pack<int32_t> a, Pack<int32_t> b) {
   return {_mm512_mask_blend_epi32(m.m, b.v, a.v)};
 }
+POINTNET2_INLINE Pack<int32_t> count_less(Pack<int32_t> sum, Pack<int32_t> a, Pack<int32_t> b) {
+  return {_mm512_mask_add_epi32(sum.v, _mm512_cmplt_epi32_mask(a.v, b.v), sum.v, _mm512_set1_epi32(1))};
+}

@@ -173,3 +173,7 @@ POINTNET2_INLINE Pack<int32_t> select_index(const Mask<T>& m, const Pack<int32_t
     return select(from_bits<int32_t>(bits(m)), a, b);
   }
 }
+POINTNET2_INLINE Pack<int32_t> count_less(Pack<int32_t> sum, const Pack<int32_t>& a, const Pack<int32_t>& b) {
+  for (int c = 0; c < Pack<int32_t>::kChunks; ++c) sum.v[c] -= (Chunk<int32_t>::Flags)(a.v[c] < b.v[c]);
+  return sum;
+}
