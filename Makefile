@@ -52,6 +52,7 @@ format: env
 	$(BIN)/clang-format -i $(CPP)
 
 bench: env
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.lock
 	$(BIN)/python scripts/bench_ops.py
 
 sanitize: env

