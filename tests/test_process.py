@@ -37,13 +37,17 @@ def test_large_tensors_do_not_fault_their_pages_again() -> None:
     assert faults["keep"] < 0.1 * faults["default"]
 
 
-@pytest.mark.parametrize("given", [None, "ACTIVE"])
-def test_waiting_threads_sleep_unless_told_otherwise(given: str | None) -> None:
-    program = "import os; from pointseg.cli import main; main(['config']); print(os.environ['OMP_WAIT_POLICY'])"
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.splitlines()[-1] == (given or "PASSIVE")
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+    ids=["default", "spin count given", "policy given"],
+)
+def test_waiting_threads_sleep_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
+    program = "import os; from pointseg.cli import main; main(['config']); print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment | given)
+    assert done.stdout.splitlines()[-1] == expected
 
 
 def test_pytorch_is_not_loaded_before_the_process_is_set_up() -> None:
