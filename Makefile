@@ -32,7 +32,9 @@ $(VENV)/.requirements: requirements.lock
 
 $(VENV)/.package: $(VENV)/.requirements $(NATIVE)
 	@echo "building pointseg and pointnet2_ops"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(BIN)/pip install --verbose --disable-pip-version-check --no-build-isolation --no-deps --editable . \
+	    > $(VENV)/build.log 2>&1 || { cat $(VENV)/build.log >&2; exit 1; }
+	@grep -o 'pointnet2_ops: .*' $(VENV)/build.log
 	@touch $@
 
 demo: env

@@ -84,7 +84,9 @@ class LatentGNNConfig:
     latent_dims: tuple[int, ...] = (80, 40, 20, 10)  # latent nodes d after each level
     kernels: int = 1  # K low-rank kernels in the mixture, eq. (14)
     channel_stride: int = 4  # channels are reduced by this factor inside the module
-    mode: Literal["asymmetric", "symmetric"] = "asymmetric"  # is Psi shared by both directions?
+    mode: Literal["asymmetric", "symmetric"] = "asymmetric"  # "symmetric": Psi is shared by both directions
+    # How kernels are combined: "features" after h, as in section 4.1.1; "affinity" before it, eq. (14) to the letter.
+    mixture: Literal["features", "affinity"] = "features"
 
     def __post_init__(self) -> None:
         _positive(self, "latent_dims", "kernels", "channel_stride")

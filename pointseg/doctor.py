@@ -31,14 +31,21 @@ def _versions() -> list[str]:
 def _operators() -> list[str]:
     """Loads the compiled operators and runs one."""
     try:
-        from pointnet2_ops import pointnet2_utils
+        import pointnet2_ops
 
-        picked = pointnet2_utils.furthest_point_sample(torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]]), 2)
+        picked = pointnet2_ops.ops.furthest_point_sample(torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]]), 2)
     except (ImportError, OSError, RuntimeError) as error:
         return [f"! pointnet2_ops   cannot be used: {error}; build it with `make env`"]
     if picked.tolist() != [[0, 2]]:
         return [f"! pointnet2_ops   wrong answer: expected [[0, 2]], got {picked.tolist()}"]
-    return ["pointnet2_ops     CPU operators work"]
+    lines = ["pointnet2_ops     CPU operators work"]
+    if pointnet2_ops.CUDA_LIBRARY:
+        lines.append("pointnet2_ops     CUDA operators are loaded")
+    elif torch.cuda.is_available():
+        lines.append(
+            "! pointnet2_ops   has no CUDA operators: POINTNET2_OPS_CUDA=1 pip install --no-build-isolation -e ."
+        )
+    return lines
 
 
 def _cuda() -> list[str]:

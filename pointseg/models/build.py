@@ -39,6 +39,6 @@ def _context(config: ModelConfig) -> list[nn.Module]:
         return [NonLocalBlock(width) for width in channels]
     latent = config.latent_gnn
     return [
-        LatentGNN(width, d, latent.channel_stride, latent.kernels, latent.mode)
+        LatentGNN(width, d, latent.channel_stride, latent.kernels, latent.mode, latent.mixture)
         for width, d in zip(channels, latent.latent_dims, strict=True)
     ]
