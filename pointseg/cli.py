@@ -38,7 +38,7 @@ def synth(
 
     Args:
         out: Folder to write; gets scans/, scannetv2-labels.combined.tsv and, with test scenes, scans_test/.
-        scenes: Labelled rooms; a quarter of them takes ids of ScanNet's validation spaces.
+        scenes: Labelled rooms; every fourth takes an id of ScanNet's validation spaces, so 4 or more give a val split.
         test_scenes: Rooms without labels, as in ScanNet's test split.
         seed: The same seed gives the same files.
         density: Vertices per square metre of surface.
@@ -121,7 +121,11 @@ def train(
     run = RunDirectory(out or Path("runs") / config.stem)
     settings = _configuration(config, overrides, run if resume else None)
     with distributed_context(device) as context:
-        run_training(settings, run, context, resume=resume, stop_after=stop_after)
+        try:
+            run_training(settings, run, context, resume=resume, stop_after=stop_after)
+        except KeyboardInterrupt:
+            print(f"stopped with a checkpoint; go on with: pointseg train --out {run.path} --resume", file=sys.stderr)
+            raise
         if context.is_main:
             print(f"checkpoint: {run.checkpoint_file}")
 
@@ -185,7 +189,7 @@ def report(run: Positional[Path], /) -> None:
     """Write report.md and the self-contained report.html of a run that was evaluated.
 
     Args:
-        run: Run directory.
+        run: Run directory with the eval.json of `pointseg evaluate`.
     """
     from pointseg.report import report as write_report
 
@@ -203,7 +207,7 @@ def demo(
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
-    """The whole job on synthetic rooms: write, preprocess, train, evaluate, report. Some eight minutes on 2 cores.
+    """The whole job on synthetic rooms: write, preprocess, train, evaluate, report. Some seven minutes on 2 cores.
 
     Args:
         out: Run directory; a run that was stopped goes on.
@@ -266,12 +270,15 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"pointseg: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("pointseg: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # `pointseg ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a full disk, a folder that must not be written to: the message names the file
+        print(f"pointseg: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pointseg: interrupted", file=sys.stderr)
+        return 130
     return status or 0
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -176,6 +177,19 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvalConfig = field(default_factory=EvalConfig)
 
+    def __post_init__(self) -> None:
+        for key, value in _values(_plain(self), ""):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{key} must be finite, got {value}")
+            if key.endswith("seed") and value >= 2**63:
+                raise InputError(f"{key} must be less than 2**63, got {value}")
+        centres = self.model.levels[0].points
+        if self.data.num_points < centres:
+            raise InputError(
+                f"data.num_points must be at least the {centres} centres of model.levels[0].points, "
+                f"got {self.data.num_points}"
+            )
+
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Reads a YAML file of differences from the defaults; then applies `overrides`, each `section.key=value`."""
@@ -183,6 +197,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"config: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"config: {path} must be a YAML text, got a file that is not UTF-8") from None
     return parse_config(text, overrides, source=str(path))
 
 
@@ -192,8 +208,10 @@ def parse_config(text: str, overrides: Iterable[str] = (), *, source: str = "con
     if not isinstance(tree, dict):
         raise InputError(f"{source}: expected a mapping of sections, got {type(tree).__name__}")
     _check_keys(Config, tree, source, "")
+    overrides = list(overrides)
     for override in overrides:
         _apply_override(tree, override)
+    source += " with --set" if overrides else ""
     try:
         return msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
@@ -218,6 +236,16 @@ def changed_keys(one: Config, other: Config) -> list[str]:
 def _plain(config: Config) -> dict[str, Any]:
     """Dictionaries and lists all the way down, every setting present."""
     return msgspec.to_builtins(dataclasses.asdict(config))
+
+
+def _values(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Every leaf of dictionaries and lists with its dotted name."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
+    if items is None:
+        yield prefix, tree
+        return
+    for name, value in items:
+        yield from _values(value, f"{prefix}.{name}" if prefix else str(name))
 
 
 def _changed(one: Any, other: Any, prefix: str) -> list[str]:

@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pointseg.chunks import Chunk, rotate_z, sample_chunk
 from pointseg.config import DataConfig, TrainConfig
-from pointseg.errors import InputError
 from pointseg.store import SceneStore
 
 
@@ -72,9 +71,7 @@ class StepSampler(Sampler[list[Draw]]):
         self, dataset: ChunkDataset, config: TrainConfig, first_step: int, last_step: int, *, rank: int, world_size: int
     ) -> None:
         if config.batch_size % world_size:
-            raise InputError(
-                f"train.batch_size must be a multiple of the number of processes, {world_size}, got {config.batch_size}"
-            )
+            raise ValueError(f"batch_size must be a multiple of world_size={world_size}, got {config.batch_size}")
         self.draws = len(dataset)
         self.batch_size = config.batch_size
         self.seed = config.seed

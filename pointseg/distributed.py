@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,6 +34,12 @@ class Distributed:
         summed = tensor.detach().to(self.device, copy=True)
         dist.all_reduce(summed, op=dist.ReduceOp.SUM)
         return summed.to(tensor.device)
+
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrites every process's tensors, on its device, with those of the main one."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
     def barrier(self) -> None:
         if self.world_size > 1:

@@ -70,6 +70,8 @@ def _read_pcd(path: Path) -> Cloud:
     missing = [axis for axis in "xyz" if axis not in (dtype.names or ())]
     if missing:
         raise InputError(f"{path}: expected the fields x, y, z, got {', '.join(header['FIELDS'])}")
+    if any(dtype[axis].shape != () for axis in "xyz"):
+        raise InputError(f"{path}: expected COUNT 1 for x, y and z, got {' '.join(header['COUNT'])}")
     wide = any(dtype[axis] == np.float64 for axis in "xyz")
     xyz = np.stack([records[axis] for axis in "xyz"], axis=1).astype(np.float64 if wide else np.float32)
     return Cloud(xyz, _pcd_color(records))
@@ -117,10 +119,14 @@ def _pcd_dtype(path: Path, header: dict[str, list[str]]) -> np.dtype:
 def _pcd_points(path: Path, header: dict[str, list[str]]) -> int:
     try:
         if "POINTS" in header:
-            return int(header["POINTS"][0])
-        return int(header["WIDTH"][0]) * int(header.get("HEIGHT", ["1"])[0])
+            points = int(header["POINTS"][0])
+        else:
+            points = int(header["WIDTH"][0]) * int(header.get("HEIGHT", ["1"])[0])
+        if points < 0:
+            raise ValueError
+        return points
     except (KeyError, IndexError, ValueError):
-        raise InputError(f"{path}: expected POINTS, or WIDTH and HEIGHT, to be numbers") from None
+        raise InputError(f"{path}: expected POINTS, or WIDTH and HEIGHT, to be numbers, 0 or more") from None
 
 
 def _pcd_ascii(path: Path, body: bytes, dtype: np.dtype, points: int) -> np.ndarray:
@@ -237,7 +243,7 @@ def _is_numbers(row: str) -> bool:
 def _read_numpy(path: Path) -> Cloud:
     try:
         table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(table, np.ndarray) or table.ndim != 2 or not np.issubdtype(table.dtype, np.number):
         raise InputError(f"{path}: expected an array [P, 3] or [P, 6] of numbers")

@@ -57,6 +57,7 @@ def predict_file(
     if scale is not None and not (np.isfinite(scale) and scale > 0):
         raise InputError(f"scale: expected metres per unit, more than 0, got {scale:g}")
     config = run.load_config()
+    _check_target(target)
     model, _ = load_network(run, config, device)
     cloud = read_cloud(source)
     if config.data.color and cloud.rgb is None:
@@ -89,7 +90,6 @@ def predict_file(
     train_id[finite] = np.where(answer < NUM_CLASSES, answer, IGNORE)
     probability[finite] = votes.probability()
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_ply(
         target,
         cloud.xyz,
@@ -99,6 +99,16 @@ def predict_file(
         extra={"train_id": train_id, "probability": probability},
     )
     return _summary(target, train_id, probability)
+
+
+def _check_target(target: Path) -> None:
+    """Finds out that the result cannot be written before the work is done, not after."""
+    if target.is_dir():
+        raise InputError(f"out: {target} must be a file to write, got a folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out: cannot make the folder {target.parent}: {error.strerror}") from None
 
 
 def _describe(source: Path, cloud: Cloud, finite: np.ndarray) -> str:

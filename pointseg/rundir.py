@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import platform
 import subprocess
 import sys
@@ -47,14 +46,19 @@ class RunDirectory:
         self.scenes = path / "scenes"
 
     def check_free(self) -> None:
-        """Raises InputError when the folder holds a run."""
-        if self.config_file.exists():
+        """Raises InputError when the folder holds a run. One that never came to a checkpoint is no loss."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"out: {self.path} must be a folder or nothing yet, got a file")
+        if self.checkpoint_file.exists():
             raise InputError(f"out: {self.path} already holds a run; give --resume to continue it, or another --out")
 
     def create(self, config: Config, meta: dict[str, Any]) -> None:
         """Starts a run in a folder that is free."""
         self.check_free()
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"out: cannot make the folder {self.path}: {error.strerror}") from None
         write_text(self.config_file, dump_config(config))
         write_json(self.meta_file, meta)
 
@@ -110,8 +114,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"checkpoint: {path} does not exist; has the run written one yet?")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise InputError(f"checkpoint: {path} cannot be read: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # a damaged file can fail anywhere in the unpickler
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"checkpoint: {path} cannot be read: {reason}") from None
     found = state.get("format") if isinstance(state, dict) else None
     if found != CHECKPOINT_FORMAT:
         raise InputError(f"checkpoint: {path} must have format {CHECKPOINT_FORMAT}, got {found}")
@@ -179,5 +184,5 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"run: cannot read {path}: {error.strerror}") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not even text
         raise InputError(f"run: {path} is not valid JSON: {error}") from None

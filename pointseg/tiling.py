@@ -19,8 +19,10 @@ import numpy as np
 import torch
 
 from pointseg.config import DataConfig, EvalConfig
+from pointseg.errors import InputError
 
 EDGE = 0.001  # metres; how far outside a column a point still belongs to it, so that rounding leaves no gap between two
+MAX_COLUMNS = 10_000  # a side; more is a wrong unit or a stray point, not a scene
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ class Votes:
 
 def _columns_per_axis(xyz: np.ndarray, block: float) -> tuple[int, int]:
     extent = xyz[:, :2].max(axis=0).astype(np.float64) - xyz[:, :2].min(axis=0)
+    if max(extent) > MAX_COLUMNS * block:
+        raise InputError(f"xyz must span at most {MAX_COLUMNS * block:g} m in x and y, got {max(extent):g} m")
     nx, ny = (max(1, math.ceil(side / block)) for side in extent)
     return nx, ny
 
@@ -145,6 +149,8 @@ def _cut_columns(
     sorted_x = xyz[by_x, 0].astype(np.float64)
     for x in starts_x:
         strip = by_x[np.searchsorted(sorted_x, x - context) : np.searchsorted(sorted_x, x + block + context, "right")]
+        if len(strip) == 0:  # far outliers leave many of them
+            continue
         strip = np.sort(strip)
         strip_xy = xyz[strip, :2].astype(np.float64)
         in_x = (strip_xy[:, 0] >= x - slack) & (strip_xy[:, 0] <= x + block + slack)

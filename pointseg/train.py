@@ -63,7 +63,16 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM came; the step under way was finished and a checkpoint written.
     """
     settings = config.train
+    if settings.batch_size % context.world_size:
+        raise InputError(
+            f"train.batch_size must be a multiple of the number of processes, {context.world_size}, "
+            f"got {settings.batch_size}"
+        )
+    if stop_after is not None and stop_after < 1:
+        raise InputError(f"stop_after must be 1 or more, got {stop_after}")
     store = _labelled_store(Path(config.data.store) / "train.h5")
+    if settings.evaluate_every:
+        _evaluation_store(config)  # rather now than after the first epochs
     label_counts = torch.from_numpy(store.label_counts.sum(axis=0))  # [21] int64, unannotated last
     outputs = output_classes(config)
     weight = class_weights(label_counts[:outputs]).to(context.device) if settings.class_weights else None
@@ -71,11 +80,10 @@ def train(
     torch.manual_seed(settings.seed)
     model = build_model(config.model, outputs, in_features=feature_channels(config.data)).to(context.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    first_step = _resume(run, config, model, optimizer) if resume else _start(run, config, context, store)
-
     dataset = ChunkDataset(store, config.data, seed=settings.seed)
     steps = steps_of(len(dataset), epochs=settings.epochs, batch_size=settings.batch_size)
     last_step = steps if stop_after is None else min(steps, stop_after)
+    first_step = _resume(run, config, model, optimizer) if resume else _start(run, config, context, store)
     sampler = StepSampler(dataset, settings, first_step, last_step, rank=context.rank, world_size=context.world_size)
     loader = training_loader(dataset, sampler, pin_memory=context.device.type == "cuda")
     network = _parallel(model, context)
@@ -165,6 +173,10 @@ def _forward(
     return loss_sum, correct, count
 
 
+def _evaluation_store(config: Config) -> SceneStore:
+    return SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5")
+
+
 def _labelled_store(path: Path) -> SceneStore:
     store = SceneStore(path)
     for name, labelled in zip(store.scan_ids, store.labelled, strict=True):
@@ -211,9 +223,12 @@ def _parallel(model: nn.Module, context: Distributed) -> nn.Module:
 
 
 def _evaluate(model: nn.Module, config: Config, context: Distributed, label_counts: Tensor) -> dict[str, Any]:
-    """The overall scores of every protocol, for metrics.jsonl."""
-    store = SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5")
-    result = evaluate(model, store, config, context, training_counts=label_counts.numpy(), progress=False)
+    """The overall scores of every protocol, for metrics.jsonl; of the network that the main process would save."""
+    # Each process's last step moved its own BatchNorm statistics.
+    context.broadcast(buffer for buffer in model.buffers() if buffer.is_floating_point())
+    result = evaluate(
+        model, _evaluation_store(config), config, context, training_counts=label_counts.numpy(), progress=False
+    )
     return {name: protocol["overall"] for name, protocol in result["protocols"].items()}
 
 

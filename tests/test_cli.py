@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -51,10 +52,13 @@ def test_help_explains_every_option(command: list[str], capsys: pytest.CaptureFi
         assert all(re.search(rf"• {name}\s+\w", text) for name in COMMANDS)
         return
     # An option that nothing explains shows only "(default: ...)" or "(required)" behind its name.
-    entries = re.split(r"\n│ (?=-|[A-Z]+ )", text)[1:]
+    plain = re.sub(r"[│╭╰╮╯─]", " ", text)
+    entries = re.split(r"\n {1,3}(?=--?[a-z]|[A-Z]+ )", plain)[1:]
+    parameters = inspect.signature(COMMANDS[command[0]]).parameters
+    assert len(entries) == len(parameters) + 1  # and --help
     for entry in entries:
-        words = re.sub(r"\((default|required|repeatable).*", "", re.sub(r"[│╭╰─╮╯\n]", " ", entry), flags=re.S)
-        assert len(words.split()) >= 4, entry
+        words = re.sub(r"\((default|required|repeatable).*", "", entry, flags=re.S).split()
+        assert len(words) >= 4, entry
 
 
 def test_module_and_command_are_the_same_program() -> None:
@@ -98,6 +102,34 @@ def test_unknown_keys_name_the_nearest_one(capsys: pytest.CaptureFixture, tmp_pa
     assert "nearest known one is model.dropout" in fails(capsys, "config", "--set", "model.droput=1")
 
 
+def test_a_start_that_failed_can_be_started_again(capsys, make_store: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    run = ["train", "--config", tmp_path / "small.yaml", "--out", tmp_path / "run"]
+    run += ["--set", f"data.store={make_store(scenes=2)}"]
+    assert "stop_after must be 1 or more, got 0" in fails(capsys, *run, "--stop-after", "0")
+    RunDirectory(tmp_path / "run").create(parse_config(SMALL), {})  # and then it crashed
+    assert main([*map(str, run), "--stop-after", "1"]) == 0
+    assert "already holds a run" in fails(capsys, *run)
+
+
+def test_files_where_folders_belong_and_the_other_way_round(capsys, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\xff\xfe\x00")
+    write_ply(tmp_path / "mesh.ply", np.zeros((4, 3), np.float32))
+    config = ["train", "--config", tmp_path / "small.yaml", "--set", f"data.store={tmp_path / 'store'}"]
+    assert "must be a folder" in fails(capsys, *config, "--out", tmp_path / "file")
+    assert "not UTF-8" in fails(capsys, "train", "--config", tmp_path / "file")
+    (tmp_path / "folder.ply").mkdir()
+    target = tmp_path / "folder.ply"
+    assert "must be a file" in fails(capsys, "predict", trained, tmp_path / "mesh.ply", "-o", target)
+    nested = tmp_path / "file" / "out.ply"
+    assert "cannot make the folder" in fails(capsys, "predict", trained, tmp_path / "mesh.ply", "-o", nested)
+
+
+def test_chunks_smaller_than_the_first_level(capsys: pytest.CaptureFixture) -> None:
+    line = fails(capsys, "config", "--set", "data.num_points=512")
+    assert "data.num_points must be at least the 1024 centres of model.levels[0].points, got 512" in line
+
+
 def test_checkpoint_of_another_architecture(capsys: pytest.CaptureFixture, trained: Path) -> None:
     line = fails(capsys, "evaluate", trained, "--set", "model.head=24")
     assert re.search(r"is of another architecture than the configuration: \S+ must be \(24.*got \(16", line)
@@ -107,6 +139,8 @@ def test_checkpoints_that_cannot_be_read(capsys: pytest.CaptureFixture, trained:
     checkpoint = RunDirectory(trained).checkpoint_file
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
+    assert "cannot be read" in fails(capsys, "evaluate", trained)
+    checkpoint.write_bytes(b"")
     assert "cannot be read" in fails(capsys, "evaluate", trained)
     checkpoint.write_bytes(b"weights")
     assert "cannot be read" in fails(capsys, "evaluate", trained)

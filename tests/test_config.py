@@ -46,6 +46,8 @@ def test_overrides_come_after_the_file() -> None:
         ("train: {lr: fast}", "train.lr: expected `float`, got `str`"),
         ("train: {epochs: 1.5}", "train.epochs: expected `int`, got `float`"),
         ("train: {epochs: true}", "train.epochs: expected `int`, got `bool`"),
+        ("train: {lr: .nan}", "train.lr must be finite, got nan"),
+        ("train: {seed: 99999999999999999999}", "seed"),
         ("train: {lr: -1}", "lr must be positive, got -1"),
         ("data: {min_annotated: 2}", "min_annotated must be between 0 and 1, got 2"),
         ("model: {context: nonlocal}", "model.context: invalid enum value 'nonlocal'"),

@@ -10,7 +10,6 @@ import torch
 
 from pointseg.config import DataConfig, TrainConfig
 from pointseg.dataset import ChunkDataset, Draw, StepSampler, steps_of, training_loader
-from pointseg.errors import InputError
 from pointseg.store import SceneStore
 
 DATA = DataConfig(num_points=64, min_occupied=0.0, workers=0)
@@ -47,7 +46,7 @@ def test_processes_share_a_step(dataset: ChunkDataset) -> None:
     parts = [list(sampler(dataset, rank=rank, world_size=2)) for rank in range(2)]
     for step, draws in enumerate(whole):
         assert sorted(parts[0][step] + parts[1][step]) == sorted(draws)
-    with pytest.raises(InputError, match=r"batch_size must be a multiple of the number of processes, 3, got 4"):
+    with pytest.raises(ValueError, match=r"batch_size must be a multiple of world_size=3, got 4"):
         sampler(dataset, world_size=3)
 
 

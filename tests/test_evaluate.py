@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 from torch import Tensor, nn
 
-from pointseg.config import Config, DataConfig, EvalConfig, TrainConfig
+from pointseg.config import Config, DataConfig, EvalConfig, LevelConfig, ModelConfig, ScaleConfig, TrainConfig
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.evaluate import evaluate
@@ -26,6 +26,9 @@ from pointseg.store import Scene, SceneStore, StoreMeta, write_store
 ALONE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))
 CONFIG = Config(
     data=DataConfig(num_points=512),
+    model=ModelConfig(
+        levels=(LevelConfig(points=8, scales=(ScaleConfig(radius=1.0, mlp=(8,)),)),), fp_mlps=((8,),), context="none"
+    ),
     evaluate=EvalConfig(batch_size=3, pictures=2),
 )
 

@@ -182,3 +182,23 @@ def test_numpy(tmp_path: Path):
     cloud = read_cloud(tmp_path / "a.npy")
     assert cloud.xyz.tolist() == [[0, 1, 2], [6, 7, 8]]
     assert cloud.rgb.tolist() == [[3, 4, 5], [9, 10, 11]]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (_header("x y z", "4 4 4", "F F F", "1 1 1", -5, "ascii"), "to be numbers, 0 or more"),
+        (_header("x y z", "4 4 4", "F F F", "2 1 1", 0, "ascii"), "expected COUNT 1 for x, y and z, got 2 1 1"),
+    ],
+    ids=["negative points", "two x"],
+)
+def test_headers_that_cannot_be(tmp_path: Path, header: bytes, message: str) -> None:
+    (tmp_path / "cloud.pcd").write_bytes(header)
+    with pytest.raises(InputError, match=message):
+        read_cloud(tmp_path / "cloud.pcd")
+
+
+def test_an_empty_numpy_file(tmp_path: Path) -> None:
+    (tmp_path / "cloud.npy").write_bytes(b"")
+    with pytest.raises(InputError, match=r"cloud\.npy"):
+        read_cloud(tmp_path / "cloud.npy")

@@ -1,6 +1,6 @@
 """Published accuracies on ScanNet's 312 validation scans, in %; only comparable with an evaluation of those scans.
 
-Zhang, He, Yan: "LatentGNN: Learning Efficient Non-local Relations for Visual Recognition", ICML 2019, Table 3. Their
+Zhang, Yan, He: "LatentGNN: Learning Efficient Non-local Relations for Visual Recognition", ICML 2019, Table 3. Their
 split "test" is today's "val". Voxel accuracy by Dai et al.'s definition as computed by PointNet++'s script.
 """
 
