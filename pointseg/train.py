@@ -137,7 +137,7 @@ def train(
             if context.is_main and (ending or _crossed(settings.checkpoint_every, epochs_before, epochs_done)):
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": done}
                 run.save_checkpoint(state | _about(config, label_counts))
-            if not ending and _crossed(settings.evaluate_every, epochs_before, epochs_done):
+            if not stopping and _crossed(settings.evaluate_every, epochs_before, epochs_done):
                 log({"step": done, "eval": _evaluate(model, config, context, label_counts)})
                 model.train()
             if stopping:

@@ -76,12 +76,12 @@ def test_two_processes_train_and_evaluate(tmp_path: Path) -> None:
     # 9 rooms to train on, 3 to evaluate: two processes cannot share them evenly.
     run(*pointseg, "synth", "rooms", "--scenes", "12", "--density", "150")
     run(*pointseg, "preprocess", "rooms", "store")
-    settings = ["--set", "data.store=store", "--set", "train.epochs=4"]
+    settings = ["--set", "data.store=store", "--set", "train.epochs=4", "--set", "train.evaluate_every=4"]
     run(*torchrun, "train", "--config", "small.yaml", "--out", "run", *settings)
     meta = json.loads((tmp_path / "run" / "meta.json").read_text())
     assert meta["world_size"] == 2
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["samples"] == 36
+    assert lines[-2]["samples"] == 36
 
     results = []
     for program in (pointseg, torchrun):
@@ -93,3 +93,5 @@ def test_two_processes_train_and_evaluate(tmp_path: Path) -> None:
         one, two = (result["protocols"][protocol] for result in results)
         assert one["counts"] == two["counts"]
         assert one["per_scene"] == two["per_scene"]
+        # Both processes scored the network that was saved, with the main process's BatchNorm statistics.
+        assert lines[-1]["eval"][protocol] == one["overall"]

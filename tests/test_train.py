@@ -227,7 +227,7 @@ def test_evaluation_while_training_changes_nothing(config: Config, make_store, t
     for name, tensor in plain.load_checkpoint()["model"].items():
         assert torch.equal(tensor, evaluated.load_checkpoint()["model"][name]), name
     scores = [line["eval"] for line in evaluated.read_metrics() if "eval" in line]
-    assert len(scores) == 1
+    assert len(scores) == 2
     assert 0 <= scores[0]["every_vertex"]["pixel"]["accuracy"] <= 1
 
 
