@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pointseg.config import Config
 from pointseg.distributed import distributed_context
-from pointseg.evaluate import evaluate_run, format_table
-from pointseg.report import report
+from pointseg.evaluation.evaluate import evaluate_run, format_table
+from pointseg.report.report import report
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.preprocess import preprocess
 from pointseg.scannet.synthetic import write_dataset
-from pointseg.train import train
+from pointseg.training.train import train
 
 
 def run_demo(config: Config, out: Path, data: Path, scenes: int, seed: int, device: str) -> None:

@@ -26,7 +26,8 @@ from torch import nn
 
 import pointseg
 from pointseg.atomic import replacing
-from pointseg.config import Config, dump_config, load_config
+from pointseg.config import Config
+from pointseg.config_file import dump_config, load_config
 from pointseg.errors import InputError
 
 CHECKPOINT_FORMAT = 1

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pointseg.chunks import rotate_z, sample_chunk
 from pointseg.config import DataConfig
+from pointseg.data.chunks import rotate_z, sample_chunk
 from pointseg.scannet.labels import IGNORE
 from pointseg.store import SceneStore
 

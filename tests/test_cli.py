@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from pointseg.cli import COMMANDS, main
-from pointseg.config import dump_config, parse_config
+from pointseg.cli.commands import COMMANDS, main
+from pointseg.config_file import dump_config, parse_config
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.ply import write_ply
 from tests.test_train import SMALL

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pointseg.config import Config, changed_keys, dump_config, load_config, parse_config
+from pointseg.config import Config
+from pointseg.config_file import changed_keys, dump_config, load_config, parse_config
 from pointseg.errors import InputError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))

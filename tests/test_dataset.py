@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pointseg.config import DataConfig, TrainConfig
-from pointseg.dataset import ChunkDataset, Draw, StepSampler, steps_of, training_loader
+from pointseg.data.dataset import ChunkDataset, Draw, StepSampler, steps_of, training_loader
 from pointseg.store import SceneStore
 
 DATA = DataConfig(num_points=64, min_occupied=0.0, workers=0)

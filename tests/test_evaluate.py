@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from pointseg.config import Config, DataConfig, EvalConfig, LevelConfig, ModelConfig, ScaleConfig, TrainConfig
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
-from pointseg.evaluate import evaluate
+from pointseg.evaluation.evaluate import evaluate
+from pointseg.evaluation.scoreboard import format_table
 from pointseg.metrics import VOXEL_2CM, VOXEL_4_84CM, confusion_counts, voxel_representatives
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
-from pointseg.scoreboard import format_table
 from pointseg.store import Scene, SceneStore, StoreMeta, write_store
 
 ALONE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))

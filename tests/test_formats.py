@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointseg.errors import InputError
-from pointseg.formats import lzf_decompress, read_cloud
+from pointseg.prediction.formats import lzf_decompress, read_cloud
 from pointseg.scannet.ply import write_ply
 
 XYZ = np.array([[0.5, -1.25, 3.0], [np.nan, np.nan, np.nan], [100.0, 2e-3, 7.5], [1, 2, 3]], np.float32)

@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EVERYONE = {"pointseg", "pointseg.errors"}  # the version; the exception
-DATA = {"pointseg.store", "pointseg.config", "pointseg.atomic"}
+STORE = {"pointseg.store", "pointseg.config", "pointseg.atomic"}
 LABELS = {"pointseg.scannet.labels"}
-CHUNKS = DATA | LABELS | {"pointseg.chunks", "pointseg.tiling", "pointseg.dataset"}
+DATA = STORE | LABELS | {"pointseg.data"}
 LEARNING = {"pointseg.models", "pointseg.losses", "pointseg.metrics", "pointseg.distributed", "pointseg.rundir"}
 
 # Module or package (the longest name that fits counts) -> what it may import of this project.
@@ -22,33 +22,29 @@ ALLOWED = {
     "pointseg.atomic": set(),
     "pointseg.process": set(),
     "pointseg.config": set(),
+    "pointseg.config_file": {"pointseg.config"},
     "pointseg.distributed": set(),
     "pointseg.store": {"pointseg.atomic"},
     "pointseg.scannet": {"pointseg.scannet", "pointseg.store", "pointseg.atomic"},
     "pointseg.scannet.labels": set(),
     "pointseg.scannet.ply": {"pointseg.atomic"},
-    "pointseg.chunks": DATA,
-    "pointseg.tiling": DATA,
-    "pointseg.dataset": DATA | {"pointseg.chunks"},
+    "pointseg.data": STORE | {"pointseg.data"},
     "pointseg.models": {"pointnet2_ops", "pointseg.models", "pointseg.config"},
     "pointseg.losses": set(),
     "pointseg.metrics": LABELS,
-    "pointseg.rundir": {"pointseg.config", "pointseg.atomic"},
-    "pointseg.render": set(),
-    "pointseg.charts": set(),
-    "pointseg.formats": {"pointseg.scannet.ply"},
-    "pointseg.frame": set(),
-    "pointseg.inference": CHUNKS | LEARNING,
-    "pointseg.scoreboard": LABELS | {"pointseg.metrics"},
-    "pointseg.evaluate": {"pointseg.inference", "pointseg.scoreboard"} | CHUNKS | LEARNING,
-    "pointseg.predict": CHUNKS
-    | LEARNING
-    | {"pointseg.inference", "pointseg.formats", "pointseg.frame", "pointseg.scannet.ply"},
-    "pointseg.train": CHUNKS | LEARNING | {"pointseg.inference", "pointseg.evaluate"},
+    "pointseg.rundir": {"pointseg.config", "pointseg.config_file", "pointseg.atomic"},
+    "pointseg.evaluation": {"pointseg.evaluation"} | DATA | LEARNING,
+    "pointseg.evaluation.scoreboard": LABELS | {"pointseg.metrics"},
+    "pointseg.prediction": {"pointseg.prediction", "pointseg.evaluation", "pointseg.scannet.ply"} | DATA | LEARNING,
+    "pointseg.prediction.formats": {"pointseg.scannet.ply"},
+    "pointseg.prediction.frame": set(),
+    "pointseg.training": {"pointseg.training", "pointseg.evaluation", "pointseg.config_file"} | DATA | LEARNING,
     # Reads the files of a run directory only: no networks, no stores.
-    "pointseg.report": LABELS
-    | {"pointseg.scannet.published", "pointseg.config", "pointseg.rundir", "pointseg.scoreboard"}
-    | {"pointseg.render", "pointseg.charts"},
+    "pointseg.report": {"pointseg.report", "pointseg.scannet.published", "pointseg.evaluation.scoreboard"}
+    | {"pointseg.config", "pointseg.config_file", "pointseg.rundir"}
+    | LABELS,
+    "pointseg.report.render": set(),
+    "pointseg.report.charts": set(),
     "pointseg.demo": {"pointseg"},
     "pointseg.doctor": {"pointnet2_ops"},
     "pointseg.cli": {"pointseg"},
@@ -110,6 +106,6 @@ def test_every_module_of_pointseg_has_a_rule_of_its_own() -> None:
 
 def test_the_check_can_fail(tmp_path: Path) -> None:
     file = tmp_path / "offender.py"
-    file.write_text("def f():\n    from pointseg.train import train\n    from pointseg import models\n")
-    assert project_imports(file) == {"pointseg", "pointseg.train", "pointseg.models"}
-    assert not covers(ALLOWED["pointseg.store"], "pointseg.train")
+    file.write_text("def f():\n    from pointseg.training.train import train\n    from pointseg import models\n")
+    assert project_imports(file) == {"pointseg", "pointseg.training.train", "pointseg.models"}
+    assert not covers(ALLOWED["pointseg.store"], "pointseg.training.train")

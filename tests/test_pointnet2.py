@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from pointnet2_ops import pointnet2_utils
 from torch import Tensor, nn
 
-from pointseg.config import LatentGNNConfig, LevelConfig, ModelConfig, ScaleConfig, load_config
+from pointseg.config import LatentGNNConfig, LevelConfig, ModelConfig, ScaleConfig
+from pointseg.config_file import load_config
 from pointseg.errors import InputError
 from pointseg.losses import segmentation_loss
 from pointseg.models import PointNet2, build_model

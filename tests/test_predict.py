@@ -10,10 +10,10 @@ import torch
 
 from pointseg.config import Config, DataConfig, EvalConfig, LatentGNNConfig, LevelConfig, ModelConfig, ScaleConfig
 from pointseg.errors import InputError
-from pointseg.frame import find_frame
-from pointseg.inference import output_classes
+from pointseg.evaluation.inference import output_classes
 from pointseg.models import build_model
-from pointseg.predict import predict_file
+from pointseg.prediction.frame import find_frame
+from pointseg.prediction.predict import predict_file
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NYU40_IDS, colorize
 from pointseg.scannet.ply import read_ply, write_ply

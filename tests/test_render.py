@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from pointseg.render import CORRECT, UNSCORED, WRONG, encode_png, error_colors, render, room_view
+from pointseg.report.render import CORRECT, UNSCORED, WRONG, encode_png, error_colors, render, room_view
 
 
 def _plane(low: tuple[float, float, float], high: tuple[float, float, float], step: float = 0.04) -> np.ndarray:

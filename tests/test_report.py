@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pointseg.charts import Series, line_chart
 from pointseg.config import Config, ModelConfig
 from pointseg.errors import InputError
-from pointseg.report import report
+from pointseg.evaluation.scoreboard import DEFINITIONS, MEASURES, SCHEMA, protocol_result
+from pointseg.report.charts import Series, line_chart
+from pointseg.report.report import report
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
-from pointseg.scoreboard import DEFINITIONS, MEASURES, SCHEMA, protocol_result
 
 
 def _result(synthetic: object, scenes: int = 2) -> dict:

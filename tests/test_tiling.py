@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pointseg.config import DataConfig, EvalConfig
-from pointseg.tiling import TiledChunk, Votes, batches, covering_chunks, drawn_chunks, even_columns, grid_columns
+from pointseg.data.tiling import TiledChunk, Votes, batches, covering_chunks, drawn_chunks, even_columns, grid_columns
 
 
 def _room(size: tuple[float, float] = (4.0, 3.2), points: int = 5000, seed: int = 0) -> np.ndarray:

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointseg import train as training
-from pointseg.config import Config, parse_config
+from pointseg.config import Config
+from pointseg.config_file import parse_config
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import IGNORE
 from pointseg.store import SceneStore
-from pointseg.train import bn_momentum, learning_rate, train
+from pointseg.training import train as training
+from pointseg.training.train import bn_momentum, learning_rate, train
 
 ALONE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))
 SMALL = """

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from pointseg.config import Config, TrainConfig, changed_keys, dump_config
-from pointseg.dataset import Batch, ChunkDataset, StepSampler, feature_channels, steps_of, training_loader
+from pointseg.config import Config, TrainConfig
+from pointseg.config_file import changed_keys, dump_config
+from pointseg.data.dataset import Batch, ChunkDataset, StepSampler, feature_channels, steps_of, training_loader
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
-from pointseg.evaluate import evaluate
-from pointseg.inference import output_classes
+from pointseg.evaluation.evaluate import evaluate
+from pointseg.evaluation.inference import output_classes
 from pointseg.losses import class_weights, segmentation_loss
 from pointseg.models import build_model
 from pointseg.models.layers import set_bn_momentum

@@ -14,9 +14,9 @@ import torch
 from tqdm import tqdm
 
 from pointseg.errors import InputError
-from pointseg.formats import Cloud, read_cloud
-from pointseg.frame import Up, find_frame
-from pointseg.inference import load_network, output_classes, vote
+from pointseg.evaluation.inference import load_network, output_classes, vote
+from pointseg.prediction.formats import Cloud, read_cloud
+from pointseg.prediction.frame import Up, find_frame
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES, colorize, train_to_nyu40
 from pointseg.scannet.ply import write_ply

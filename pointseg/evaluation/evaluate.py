@@ -19,15 +19,15 @@ from tqdm import tqdm
 
 from pointseg.atomic import replacing
 from pointseg.config import Config
+from pointseg.data.tiling import drawn_chunks
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
-from pointseg.inference import answers, evaluation_mode, load_network, output_classes, vote
+from pointseg.evaluation.inference import answers, evaluation_mode, load_network, output_classes, vote
+from pointseg.evaluation.scoreboard import DEFINITIONS, MEASURES, SCHEMA, format_table, protocol_result
 from pointseg.metrics import confusion_counts, voxel_representatives
 from pointseg.rundir import RunDirectory, write_json
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
-from pointseg.scoreboard import DEFINITIONS, MEASURES, SCHEMA, format_table, protocol_result
 from pointseg.store import Scene, SceneStore
-from pointseg.tiling import drawn_chunks
 
 __all__ = ["evaluate", "evaluate_run", "format_table"]
 

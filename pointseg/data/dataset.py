@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from pointseg.chunks import Chunk, rotate_z, sample_chunk
 from pointseg.config import DataConfig, TrainConfig
+from pointseg.data.chunks import Chunk, rotate_z, sample_chunk
 from pointseg.store import SceneStore
 
 

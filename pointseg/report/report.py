@@ -11,14 +11,15 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from pointseg.charts import Series, line_chart
-from pointseg.config import Config, changed_keys
+from pointseg.config import Config
+from pointseg.config_file import changed_keys
 from pointseg.errors import InputError
-from pointseg.render import CORRECT, UNSCORED, WRONG, encode_png, error_colors, render, room_view
+from pointseg.evaluation.scoreboard import SCHEMA
+from pointseg.report.charts import Series, line_chart
+from pointseg.report.render import CORRECT, UNSCORED, WRONG, encode_png, error_colors, render, room_view
 from pointseg.rundir import RunDirectory, read_json, write_text
 from pointseg.scannet.labels import CLASS_COLORS, IGNORE, IGNORE_COLOR, colorize
 from pointseg.scannet.published import ROWS, SCANS
-from pointseg.scoreboard import SCHEMA
 
 # The columns of the tables of scores: heading, measure, score.
 COLUMNS = (

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from pointseg.chunks import rotate_z
 from pointseg.config import Config, DataConfig
-from pointseg.dataset import color_features, feature_channels
+from pointseg.data.chunks import rotate_z
+from pointseg.data.dataset import color_features, feature_channels
+from pointseg.data.tiling import TiledChunk, Votes, batches, covering_chunks
 from pointseg.errors import InputError
 from pointseg.models import build_model
 from pointseg.rundir import RunDirectory, load_checkpoint, load_weights
 from pointseg.scannet.labels import CLASS_NAMES, NUM_CLASSES
-from pointseg.tiling import TiledChunk, Votes, batches, covering_chunks
 
 
 def output_classes(config: Config) -> int:

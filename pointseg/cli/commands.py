@@ -1,0 +1,59 @@
+"""The table of commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import tyro
+
+from pointseg.cli.config import show_config
+from pointseg.cli.demo import demo
+from pointseg.cli.doctor import doctor
+from pointseg.cli.evaluate import evaluate
+from pointseg.cli.predict import predict
+from pointseg.cli.preprocess import preprocess
+from pointseg.cli.report import report
+from pointseg.cli.synth import synth
+from pointseg.cli.train import train
+from pointseg.errors import InputError
+from pointseg.process import keep_freed_memory, let_waiting_threads_sleep
+
+COMMANDS = {
+    "synth": synth,
+    "preprocess": preprocess,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "report": report,
+    "demo": demo,
+    "doctor": doctor,
+    "config": show_config,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 2 for wrong input, 130 when interrupted."""
+    keep_freed_memory()
+    let_waiting_threads_sleep()
+    try:
+        status = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="pointseg",
+            description="Semantic segmentation of indoor point clouds: PointNet++ and LatentGNN on ScanNet.",
+            args=arguments,
+            config=(tyro.conf.PositionalMetavarFromFieldName,),
+        )
+    except InputError as error:
+        print(f"pointseg: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `pointseg ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:  # a full disk, a folder that must not be written to: the message names the file
+        print(f"pointseg: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pointseg: interrupted", file=sys.stderr)
+        return 130
+    return status or 0

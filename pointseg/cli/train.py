@@ -1,0 +1,51 @@
+"""`pointseg train`: training."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from pointseg.cli.arguments import Device, Overrides, configuration
+from pointseg.errors import InputError
+
+
+def train(
+    *,
+    config: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+    out: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="(default: runs/NAME OF THE CONFIG)")] = None,
+    overrides: Overrides = (),
+    resume: bool = False,
+    device: Device = "auto",
+    stop_after: Annotated[int | None, arg(metavar="STEP", help_behavior_hint="")] = None,
+) -> None:
+    """Train a network; under torchrun, on several processes.
+
+    Ctrl-C (or SIGTERM) finishes the step under way and writes a checkpoint; --resume goes on from it and gives the same
+    weights as a run that was never stopped.
+
+    Args:
+        config: YAML file of what differs from the defaults (`pointseg config` prints them); not with --resume.
+        out: Run directory.
+        resume: Go on with the run in --out, with its own configuration.
+        device: auto takes CUDA where there is any.
+        stop_after: Stop after this many steps of the run, with a checkpoint.
+    """
+    from pointseg.distributed import distributed_context
+    from pointseg.rundir import RunDirectory
+    from pointseg.training.train import train as run_training
+
+    if out is None and config is None:
+        raise InputError("train: --config FILE is needed (or --out RUN --resume)")
+    run = RunDirectory(out or Path("runs") / config.stem)
+    settings = configuration(config, overrides, run if resume else None)
+    with distributed_context(device) as context:
+        try:
+            run_training(settings, run, context, resume=resume, stop_after=stop_after)
+        except KeyboardInterrupt:
+            print(f"stopped with a checkpoint; go on with: pointseg train --out {run.path} --resume", file=sys.stderr)
+            raise
+        if context.is_main:
+            print(f"checkpoint: {run.checkpoint_file}")

@@ -1,0 +1,1 @@
+"""From a store to training chunks, batches and the columns of whole scenes."""

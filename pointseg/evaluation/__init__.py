@@ -1,0 +1,1 @@
+"""Scoring: networks on whole scenes, counts to scores."""

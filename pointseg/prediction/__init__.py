@@ -1,0 +1,1 @@
+"""Labels for a point cloud or mesh of one's own."""
