@@ -97,7 +97,8 @@ def test_wheel_serves_all_pythons(builder: Builder):
     (wheel,) = builder.folder.glob("*.whl")
     assert re.fullmatch(r"pointseg-[\d.]+-cp310-abi3-linux_\w+\.whl", wheel.name)
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"pointnet2_ops/_cpu.abi3.so", "pointnet2_ops/ops.py", "pointnet2_ops/py.typed", "pointseg/cli/commands.py"} <= names
+    assert {"pointnet2_ops/_cpu.abi3.so", "pointnet2_ops/ops.py", "pointnet2_ops/py.typed"} <= names
+    assert {"pointseg/cli/commands.py", "pointseg/configs/demo.yaml"} <= names
     data = {*(ROOT / "pointseg").rglob("*.json"), *(ROOT / "pointseg").rglob("*.jinja")}
     assert {str(path.relative_to(ROOT)) for path in data} <= names
     assert not {name for name in names if name.startswith(("tests/", "cuda_ops/", "scripts/"))}
