@@ -15,6 +15,8 @@ import msgspec
 
 from pointseg.errors import InputError
 
+Protocol = Literal["every_vertex", "benchmark", "pointnet2", "pointnet2_literal"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -147,18 +149,23 @@ class EvalConfig:
     """Scoring of whole scenes."""
 
     split: Literal["train", "val"] = "val"
-    # "every_vertex": each vertex gets a prediction. "pointnet2": PointNet++'s released script, drawn points only.
-    protocols: tuple[Literal["every_vertex", "pointnet2"], ...] = ("every_vertex", "pointnet2")
+    # "every_vertex": each vertex gets a prediction. "benchmark": the same, scored as ScanNet's benchmark does.
+    # "pointnet2": PointNet++'s released script, drawn points only. "pointnet2_literal": the same with all its quirks.
+    protocols: tuple[Protocol, ...] = ("every_vertex", "pointnet2")
     batch_size: int = 8  # chunks per forward pass
     votes: int = 1  # passes over a scene, each with another permutation and rotation ("every_vertex" only)
     slack: float = 0.001  # "pointnet2": points this far outside a column are still scored, metres
     min_inside: float = 0.01  # "pointnet2": columns with a smaller share of inside points are dropped
+    literal_batch: int = 32  # "pointnet2_literal": columns of a batch; the released script's default
+    resamples: int = 1000  # draws of the scenes, with replacement, behind each 95 % interval; 0: no intervals
     pictures: int = 4  # scenes whose points and predictions are kept for the report
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "protocols", "batch_size", "votes")
-        _not_negative(self, "slack", "pictures", "seed")
+        _positive(self, "protocols", "batch_size", "votes", "literal_batch")
+        _not_negative(self, "slack", "resamples", "pictures", "seed")
+        if len(set(self.protocols)) < len(self.protocols):
+            raise InputError(f"protocols must be named once each, got {', '.join(self.protocols)}")
         _share(self, "min_inside")
 
 

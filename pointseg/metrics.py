@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -51,6 +52,22 @@ def voxel_representatives(xyz: np.ndarray, size: float) -> np.ndarray:
     return np.sort(first).astype(np.int64)
 
 
+def voxel_representatives_literal(xyz: np.ndarray, size: float) -> np.ndarray:
+    """`voxel_representatives` as PointNet++'s released script has it, down to its key.
+
+    Indices are rounded up, so they run over 0..n, but the key x + y*nx + z*nx*ny is made for 0..n-1: some voxels share
+    a key, and only the first point of them all is looked at.
+    """
+    if len(xyz) == 0:
+        return np.zeros(0, np.int64)
+    points = np.asarray(xyz, np.float64)
+    low = points.min(axis=0)
+    nx, ny, _ = np.ceil((points.max(axis=0) - low) / size)
+    x, y, z = np.ceil((points - low) / size).T
+    _, first = np.unique(x + y * nx + z * nx * ny, return_index=True)
+    return np.sort(first).astype(np.int64)
+
+
 def constant_answer_counts(counts: np.ndarray, answer: int) -> np.ndarray:
     """The counts [C, C + 1] of always answering class `answer` on the points that `counts` was taken from."""
     constant = np.zeros_like(counts)
@@ -58,53 +75,85 @@ def constant_answer_counts(counts: np.ndarray, answer: int) -> np.ndarray:
     return constant
 
 
+# What a mean over classes makes of a class that does not occur in the truth. "skip": leaves it out, always.
+# "zero": counts its recall as 0, as PointNet++'s released script does. "benchmark": leaves it out unless it was
+# predicted, which is an IoU of 0, as ScanNet's own evaluator has it.
+AbsentRule = Literal["skip", "zero", "benchmark"]
+
+
 @dataclass(frozen=True)
 class Scores:
     """What one matrix of counts says. Shares in 0..1; None where there is nothing to divide by (never NaN).
 
-    Means run over the classes that occur in the truth; `present` says which. A class that occurs nowhere has recall
-    and IoU None, even where it was predicted: those points already count as missed in the class they belong to.
+    A class that occurs nowhere has recall and IoU None (but for the rule "benchmark"); `present` says which occur.
     """
 
     total: int  # annotated points or voxels
     accuracy: float | None  # correct / total
-    class_accuracy: float | None  # mean of `recall` over the classes present
-    calibrated_accuracy: float | None  # mean of `recall` by the weights given, over the classes present
-    mean_iou: float | None  # mean of `iou` over the classes present
+    class_accuracy: float | None  # mean of `recall`
+    calibrated_accuracy: float | None  # mean of `recall` by the weights given
+    mean_iou: float | None  # mean of `iou`
     recall: tuple[float | None, ...]  # per class: correct / occurrences in the truth
     iou: tuple[float | None, ...]  # per class: correct / (occurrences in the truth + predicted elsewhere)
     present: tuple[bool, ...]  # per class: does it occur in the truth?
 
 
-def scores(counts: np.ndarray, calibration: Sequence[float] | None = None) -> Scores:
+def scores(counts: np.ndarray, calibration: Sequence[float] | None = None, absent: AbsentRule = "skip") -> Scores:
     """Scores of int64 counts [C, C + 1]; `calibration` = a weight per class, without which that score is None."""
-    num_classes = len(counts)
-    if counts.shape != (num_classes, num_classes + 1):
-        raise ValueError(f"counts must be [C, C + 1], got {list(counts.shape)}")
-    correct = np.diagonal(counts)
+    recall, iou = class_scores(counts, absent)
+    means = mean_scores(counts, calibration, absent)
     occurs = counts.sum(axis=1)
-    union = occurs + counts[:, :num_classes].sum(axis=0) - correct
-    present = tuple(bool(n) for n in occurs > 0)
-    recall = tuple(_ratio(correct[c], occurs[c]) for c in range(num_classes))
-    iou = tuple(_ratio(correct[c], union[c]) if present[c] else None for c in range(num_classes))
     return Scores(
         total=int(occurs.sum()),
-        accuracy=_ratio(correct.sum(), occurs.sum()),
-        class_accuracy=_mean(recall, None),
-        calibrated_accuracy=None if calibration is None else _mean(recall, calibration),
-        mean_iou=_mean(iou, None),
-        recall=recall,
-        iou=iou,
-        present=present,
+        accuracy=_number(means["accuracy"]),
+        class_accuracy=_number(means["class_accuracy"]),
+        calibrated_accuracy=None if calibration is None else _number(means["calibrated_accuracy"]),
+        mean_iou=_number(means["miou"]),
+        recall=tuple(map(_number, recall)),
+        iou=tuple(map(_number, iou)),
+        present=tuple(bool(n) for n in occurs > 0),
     )
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return float(part) / float(whole) if whole else None
+def class_scores(counts: np.ndarray, absent: AbsentRule = "skip") -> tuple[np.ndarray, np.ndarray]:
+    """Recall and IoU of each class, [..., C] float64 each, of counts [..., C, C + 1]; NaN: nothing to divide by."""
+    num_classes = counts.shape[-2]
+    if counts.shape[-1] != num_classes + 1:
+        raise ValueError(f"counts must end in [C, C + 1], got {list(counts.shape)}")
+    correct = np.diagonal(counts, axis1=-2, axis2=-1)
+    occurs = counts.sum(axis=-1)
+    union = occurs + counts[..., :num_classes].sum(axis=-2) - correct
+    counted = union > 0 if absent == "benchmark" else occurs > 0
+    return _ratio(correct, occurs, occurs > 0), _ratio(correct, union, counted)
 
 
-def _mean(values: Sequence[float | None], weights: Sequence[float] | None) -> float | None:
-    """Weighted mean over the values that are not None; None when no weight is left."""
-    pairs = [(v, 1.0 if weights is None else float(weights[c])) for c, v in enumerate(values) if v is not None]
-    whole = sum(weight for _, weight in pairs)
-    return sum(value * weight for value, weight in pairs) / whole if whole else None
+def mean_scores(
+    counts: np.ndarray, calibration: Sequence[float] | None = None, absent: AbsentRule = "skip"
+) -> dict[str, np.ndarray]:
+    """Accuracy and the means over classes, [...] float64 each, of many matrices of counts [..., C, C + 1] at once."""
+    recall, iou = class_scores(counts, absent)
+    correct, total = np.diagonal(counts, axis1=-2, axis2=-1).sum(axis=-1), counts.sum(axis=(-2, -1))
+    if absent == "zero":
+        recall = np.nan_to_num(recall)
+    even = np.ones(counts.shape[-2])
+    return {
+        "accuracy": _ratio(correct, total, total > 0),
+        "class_accuracy": _mean(recall, even),
+        "calibrated_accuracy": _mean(recall, even if calibration is None else np.asarray(calibration, np.float64)),
+        "miou": _mean(iou, even),
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray, defined: np.ndarray) -> np.ndarray:
+    return np.where(defined, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean over the last axis and the values that are not NaN; NaN when no weight is left."""
+    known = ~np.isnan(values)
+    whole = (known * weights).sum(axis=-1)
+    return _ratio((np.where(known, values, 0) * weights).sum(axis=-1), whole, whole > 0)
+
+
+def _number(value: np.ndarray) -> float | None:
+    return None if np.isnan(value) else float(value)

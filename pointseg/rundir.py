@@ -5,7 +5,9 @@ meta.json              arguments, versions, commit, device, seeds, what the data
 metrics.jsonl          one JSON object a line, in order of steps
 checkpoints/last.pt    weights, optimiser, step, configuration, class names
 tensorboard/           the same scalars for TensorBoard
-eval.json, scenes/     what `pointseg evaluate` writes; report.md, report.html: what `pointseg report` writes
+eval.json              the scores; eval_scenes.csv: a row a scene and protocol; eval_counts.json: each scene's counts;
+scenes/                points and predictions of some scenes (all by `pointseg evaluate`)
+report.md, report.html what `pointseg report` writes
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ class RunDirectory:
         self.checkpoint_file = path / "checkpoints" / "last.pt"
         self.tensorboard = path / "tensorboard"
         self.eval_file = path / "eval.json"
+        self.scene_table_file = path / "eval_scenes.csv"
+        self.scene_counts_file = path / "eval_counts.json"
         self.scenes = path / "scenes"
 
     def check_free(self) -> None:

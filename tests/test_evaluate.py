@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,16 @@ import torch.multiprocessing
 from torch import Tensor, nn
 
 from pointseg.config import Config, DataConfig, EvalConfig, LevelConfig, ModelConfig, ScaleConfig, TrainConfig
+from pointseg.data.tiling import drawn_chunks
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.evaluation.evaluate import evaluate
+from pointseg.evaluation.protocols import literally_scored
+from pointseg.evaluation.scene_files import read_scene_counts
 from pointseg.evaluation.scoreboard import format_table
 from pointseg.metrics import VOXEL_2CM, VOXEL_4_84CM, confusion_counts, voxel_representatives
 from pointseg.rundir import RunDirectory
-from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
+from pointseg.scannet.labels import CALIBRATED_WEIGHTS, CLASS_NAMES, IGNORE, NUM_CLASSES
 from pointseg.store import Scene, SceneStore, StoreMeta, write_store
 
 ALONE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))
@@ -126,6 +130,101 @@ def test_pointnet2_counts_are_those_of_the_released_script(store: SceneStore):
     assert np.array_equal(_matrix(result, "pointnet2", "pixel"), counts)
     assert np.array_equal(_matrix(result, "pointnet2", "voxel_2cm"), voxels)
     assert result["protocols"]["pointnet2"]["overall"]["coverage"]["predicted_percent"] < 100
+
+
+ALL_FOUR = replace(
+    CONFIG,
+    evaluate=EvalConfig(
+        batch_size=3,
+        pictures=2,
+        protocols=("every_vertex", "benchmark", "pointnet2", "pointnet2_literal"),
+        literal_batch=5,
+    ),
+)
+
+
+def test_literal_protocol_is_the_released_script(store: SceneStore):
+    """The script's loop over scans once more: batches that wait, voxel keys that collide, absent classes as 0."""
+    model = ByPlace()
+    points, voxels = np.zeros((2, NUM_CLASSES, NUM_CLASSES + 1), np.int64)
+    batch: list = []
+    waiting, reading = [], False
+    for number in range(len(store)):
+        scene, rng = store[number], np.random.default_rng([0, number, 0])
+        chunks = [(scene, c) for c in drawn_chunks(scene.xyz, CONFIG.data, CONFIG.evaluate, rng)]
+        batch = batch + chunks if reading else chunks + waiting
+        reading = len(batch) < 5
+        if reading:
+            continue
+        batch, waiting = batch[:5], batch[5:]
+        for scene, chunk in batch:
+            drawn = chunk.index[chunk.scored]
+            xyz, answer, truth = scene.xyz[drawn].astype(float), model.label(scene.xyz)[drawn], scene.label[drawn]
+            points += confusion_counts(answer, truth, NUM_CLASSES)
+            cells = np.ceil((xyz - xyz.min(0)) / 0.02)
+            n = np.ceil((xyz.max(0) - xyz.min(0)) / 0.02)
+            keys = (cells * [1, n[0], n[0] * n[1]]).sum(axis=1)
+            first = np.array([np.flatnonzero(keys == key)[0] for key in np.unique(keys)])
+            voxels += confusion_counts(answer[first], truth[first], NUM_CLASSES)
+    result = evaluate(model, store, ALL_FOUR, ALONE, progress=False)
+    assert waiting or reading  # some chunks were dropped
+    assert np.array_equal(_matrix(result, "pointnet2_literal", "pixel"), points)
+    assert np.array_equal(_matrix(result, "pointnet2_literal", "voxel_2cm"), voxels)
+    got = result["protocols"]["pointnet2_literal"]["overall"]["pixel"]
+    seen, correct = points.sum(axis=1), np.diagonal(points)
+    assert got["class_accuracy"] == pytest.approx(np.mean(correct / (seen + 1e-6)), abs=1e-6)
+    calibrated = np.average(correct / (seen + 1e-6), weights=CALIBRATED_WEIGHTS)
+    assert got["calibrated_accuracy"] == pytest.approx(calibrated, abs=1e-6)
+
+
+def test_literal_batches_by_hand():
+    scored = literally_scored(np.array([3, 1, 4, 2, 9, 1]), batch=4)
+    # 3; 3 + 1 = 4 scored. 4 scored. 2; 2 + 9: the first 4 scored, 7 left. 1 + 7: 4 scored, 4 left over.
+    assert [chosen.tolist() for chosen in scored] == [
+        *([True] * n for n in (3, 1, 4, 2)),
+        [True, True, True, True, True, False, False, False, False],
+        [True],
+    ]
+
+
+def test_benchmark_counts_an_absent_class_that_was_predicted(store: SceneStore):
+    result = evaluate(ByPlace(), store, ALL_FOUR, ALONE, progress=False)
+    counts = _matrix(result, "every_vertex", "pixel")
+    assert np.array_equal(_matrix(result, "benchmark", "pixel"), counts)
+    ious = []
+    for c in range(NUM_CLASSES):
+        union = counts[c].sum() + counts[:, c].sum() - counts[c, c]
+        ious += [counts[c, c] / union] if union else []
+    assert len(ious) > 12  # of 12 classes that occur
+    assert result["protocols"]["benchmark"]["overall"]["pixel"]["miou"] == pytest.approx(np.mean(ious))
+    plain = result["protocols"]["every_vertex"]["overall"]["pixel"]["miou"]
+    assert plain == pytest.approx(sum(ious) / 12)
+
+
+def test_files_of_the_scenes(store: SceneStore, tmp_path: Path):
+    run = RunDirectory(tmp_path / "run")
+    result = evaluate(ByPlace(), store, ALL_FOUR, ALONE, run=run, progress=False)
+    rows = list(csv.DictReader(run.scene_table_file.open()))
+    assert len(rows) == 4 * len(store)
+    assert [row["scene"] for row in rows[::4]] == list(store.scan_ids)
+    for row in rows:
+        of = result["protocols"][row["protocol"]]["per_scene"][store.scan_ids.index(row["scene"])]
+        accuracy = of["voxel_4.84cm"]["accuracy"]
+        assert row["voxel_4.84cm accuracy"] == ("" if accuracy is None else str(accuracy))
+        assert int(row["chunks"]) == of["coverage"]["chunks"]
+        assert float(row["seconds"]) > 0
+    for protocol, scenes in read_scene_counts(run.scene_counts_file).items():
+        total = sum(scenes.values())
+        for number, measure in enumerate(("pixel", "voxel_2cm", "voxel_4.84cm")):
+            assert np.array_equal(total[number], _matrix(result, protocol, measure)), (protocol, measure)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"every_vertex": {"scene0001_00": {"pixel": [[99, 0, 1]]}}}', "{"])
+def test_damaged_counts_are_refused(tmp_path: Path, text: str):
+    path = tmp_path / "eval_counts.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"eval_counts\.json must hold the counts"):
+        read_scene_counts(path)
 
 
 def test_scores_are_read_off_the_counts(store: SceneStore):
@@ -261,11 +360,12 @@ def test_a_network_that_diverged_is_refused(store: SceneStore):
 def test_table_shows_every_protocol_next_to_its_baseline(store: SceneStore):
     result = evaluate(ByPlace(), store, CONFIG, ALONE, progress=False)
     lines = format_table(result).splitlines()
-    assert [line.split("  ")[0] for line in lines[2:6:2]] == ["every_vertex", "pointnet2"]
-    assert all(line.startswith(f"always {result['baseline']['class']!r}") for line in lines[3:7:2])
+    assert [line.split("  ")[0] for line in lines[2:8:3]] == ["every_vertex", "pointnet2"]
+    assert all(line.startswith("95 % interval") for line in lines[3:8:3])
+    assert all(line.startswith(f"always {result['baseline']['class']!r}") for line in lines[4:8:3])
     accuracy = result["protocols"]["every_vertex"]["overall"]["pixel"]["accuracy"]
     assert lines[2].split()[1] == f"{100 * accuracy:.1f}"
-    assert len({len(line) for line in lines[:6]}) == 1
+    assert len({len(line) for line in lines[:8]}) == 1
 
 
 def _evaluate_as_one_of_two(rank: int, store: Path, folder: Path) -> None:
@@ -273,7 +373,7 @@ def _evaluate_as_one_of_two(rank: int, store: Path, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     context = Distributed(rank=rank, world_size=2, device=torch.device("cpu"))
     run = RunDirectory(folder / "two")
-    result = evaluate(ByNeighbours(), SceneStore(store), CONFIG, context, run=run, progress=False)
+    result = evaluate(ByNeighbours(), SceneStore(store), ALL_FOUR, context, run=run, progress=False)
     (folder / f"rank{rank}.json").write_text(json.dumps(result["protocols"]))
     dist.destroy_process_group()
 
@@ -282,7 +382,7 @@ def test_two_processes_count_what_one_counts(store: SceneStore, tmp_path: Path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        alone = evaluate(ByNeighbours(), store, CONFIG, ALONE, run=RunDirectory(tmp_path / "one"), progress=False)
+        alone = evaluate(ByNeighbours(), store, ALL_FOUR, ALONE, run=RunDirectory(tmp_path / "one"), progress=False)
     finally:
         torch.set_num_threads(threads)
     torch.multiprocessing.spawn(_evaluate_as_one_of_two, (store.path, tmp_path), nprocs=2)

@@ -13,6 +13,7 @@ STORE = {"pointseg.store", "pointseg.config", "pointseg.atomic"}
 LABELS = {"pointseg.scannet.labels"}
 DATA = STORE | LABELS | {"pointseg.data"}
 LEARNING = {"pointseg.models", "pointseg.losses", "pointseg.metrics", "pointseg.distributed", "pointseg.rundir"}
+SCORES = {"pointseg.metrics", "pointseg.config", "pointseg.evaluation.definitions", "pointseg.evaluation.bootstrap"}
 
 # Module or package (the longest name that fits counts) -> what it may import of this project.
 ALLOWED = {
@@ -34,13 +35,16 @@ ALLOWED = {
     "pointseg.metrics": LABELS,
     "pointseg.rundir": {"pointseg.config", "pointseg.config_file", "pointseg.atomic"},
     "pointseg.evaluation": {"pointseg.evaluation"} | DATA | LEARNING,
-    "pointseg.evaluation.scoreboard": LABELS | {"pointseg.metrics"},
+    "pointseg.evaluation.definitions": {"pointseg.metrics", "pointseg.config"},
+    "pointseg.evaluation.bootstrap": {"pointseg.metrics"},
+    "pointseg.evaluation.scoreboard": LABELS | SCORES,
+    "pointseg.evaluation.scene_files": LABELS | SCORES | {"pointseg.atomic"},
     "pointseg.prediction": {"pointseg.prediction", "pointseg.evaluation", "pointseg.scannet.ply"} | DATA | LEARNING,
     "pointseg.prediction.formats": {"pointseg.scannet.ply"},
     "pointseg.prediction.frame": set(),
     "pointseg.training": {"pointseg.training", "pointseg.evaluation", "pointseg.config_file"} | DATA | LEARNING,
     # Reads the files of a run directory only: no networks, no stores.
-    "pointseg.report": {"pointseg.report", "pointseg.scannet.published", "pointseg.evaluation.scoreboard"}
+    "pointseg.report": {"pointseg.report", "pointseg.scannet.published", "pointseg.evaluation.definitions"}
     | {"pointseg.config", "pointseg.config_file", "pointseg.rundir"}
     | LABELS,
     "pointseg.report.render": set(),

@@ -15,6 +15,7 @@ from pointseg.metrics import (
     constant_answer_counts,
     scores,
     voxel_representatives,
+    voxel_representatives_literal,
 )
 
 
@@ -117,3 +118,34 @@ def test_voxels_of_a_scene_too_large_for_one_integer_key():
 
 def test_voxels_of_no_points():
     assert voxel_representatives(np.zeros((0, 3), np.float32), 0.02).shape == (0,)
+
+
+def test_literal_voxels_round_up_and_share_keys():
+    # 3 x 2 x 1 voxels of 1 m by their extent, indices 0..3, 0..2, 0..1: (3, 0, 0) and (0, 1, 0) have the key 3.
+    xyz = np.array([[0, 0, 0], [3, 0, 0], [0, 0.5, 0], [0.2, 0, 0], [0.9, 0, 0], [1, 2, 1]], float)
+    assert voxel_representatives_literal(xyz, 1.0).tolist() == [0, 1, 3, 5]
+    assert voxel_representatives(xyz, 1.0).tolist() == [0, 1, 5]
+    assert voxel_representatives_literal(xyz[:0], 1.0).tolist() == []
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_literal_voxels_take_the_first_point_of_each_key(seed: int):
+    xyz = np.random.default_rng(seed).integers(-3, 4, (40, 3)) / 2
+    low, n = xyz.min(axis=0), [math.ceil(side) for side in xyz.max(axis=0) - xyz.min(axis=0)]
+    first: dict[int, int] = {}
+    for number, point in enumerate(xyz):
+        x, y, z = (math.ceil(v) for v in point - low)
+        first.setdefault(x + y * n[0] + z * n[0] * n[1], number)
+    assert voxel_representatives_literal(xyz, 1.0).tolist() == sorted(first.values())
+
+
+@pytest.mark.parametrize(("absent", "class_accuracy"), [("skip", 0.7), ("zero", 1.4 / 3)])
+def test_what_an_absent_class_counts(absent: str, class_accuracy: float):
+    # Recalls 0.8 and 0.6; IoU 8 / 10 and 3 / 5; the third class is absent but predicted once.
+    counts = np.array([[8, 0, 1, 1], [0, 3, 0, 2], [0, 0, 0, 0]])
+    got = scores(counts, absent=absent)
+    assert got.class_accuracy == pytest.approx(class_accuracy)
+    assert got.mean_iou == pytest.approx((8 / 10 + 3 / 5) / 2)
+    benchmark = scores(counts, absent="benchmark")
+    assert benchmark.iou[2] == 0
+    assert benchmark.mean_iou == pytest.approx((8 / 10 + 3 / 5) / 3)

@@ -13,7 +13,8 @@ import pytest
 
 from pointseg.config import Config, ModelConfig
 from pointseg.errors import InputError
-from pointseg.evaluation.scoreboard import DEFINITIONS, MEASURES, SCHEMA, protocol_result
+from pointseg.evaluation.definitions import MEASURES, SCHEMA, TERMS
+from pointseg.evaluation.scoreboard import protocol_result
 from pointseg.report.charts import Series, line_chart
 from pointseg.report.report import report
 from pointseg.rundir import RunDirectory
@@ -35,9 +36,11 @@ def _result(synthetic: object, scenes: int = 2) -> dict:
         "data": {"source": "scans", "synthetic": synthetic},
         "scenes": scenes,
         "classes": list(CLASS_NAMES),
-        "definitions": DEFINITIONS,
+        "definitions": TERMS,
         "baseline": {"class": "wall", "source": "training split"},
-        "protocols": {name: protocol_result(name, counts, coverage, ids, 0) for name in ("every_vertex", "pointnet2")},
+        "protocols": {
+            name: protocol_result(name, counts, coverage, ids, 0, 100) for name in ("every_vertex", "pointnet2")
+        },
         "step": 120,
     }
 
@@ -155,7 +158,7 @@ def test_what_is_missing_is_said(run: RunDirectory, tmp_path: Path):
     with pytest.raises(InputError, match=r"scene0001_00\.npz: cannot be read"):
         report(run.path)
     run.eval_file.write_text(json.dumps({"schema": 0}))
-    with pytest.raises(InputError, match="expected schema 1, got 0"):
+    with pytest.raises(InputError, match=f"expected schema {SCHEMA}, got 0"):
         report(run.path)
     run.eval_file.unlink()
     with pytest.raises(InputError, match=r"has no eval\.json; evaluate it first"):

@@ -1,14 +1,13 @@
 """Scores a network on the scenes of a store, by named protocols, from integer counts.
 
 Every process takes every `world_size`-th scene; the counts of all scenes are added up once and divided last, so the
-scores do not depend on the number of processes. C classes, P points of a scene.
+scores do not depend on the number of processes. C classes, M measures, D chunks of a scene.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +18,24 @@ from tqdm import tqdm
 
 from pointseg.atomic import replacing
 from pointseg.config import Config
-from pointseg.data.tiling import drawn_chunks
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
-from pointseg.evaluation.inference import answers, evaluation_mode, load_network, output_classes, vote
-from pointseg.evaluation.scoreboard import DEFINITIONS, MEASURES, SCHEMA, format_table, protocol_result
-from pointseg.metrics import confusion_counts, voxel_representatives
-from pointseg.rundir import RunDirectory, write_json
+from pointseg.evaluation.definitions import MEASURES, SCHEMA, TERMS
+from pointseg.evaluation.inference import evaluation_mode, load_network
+from pointseg.evaluation.protocols import SceneTally, literally_scored, score_scene
+from pointseg.evaluation.scene_files import scene_table, write_scene_counts
+from pointseg.evaluation.scoreboard import format_table, protocol_result
+from pointseg.rundir import RunDirectory, write_json, write_text
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
 from pointseg.store import Scene, SceneStore
 
 __all__ = ["evaluate", "evaluate_run", "format_table"]
 
 
-@dataclass
-class SceneTally:
-    """What one scene gives under one protocol; all integers."""
-
-    counts: np.ndarray  # [len(MEASURES), C, C + 1] int64
-    chunks: int  # chunks that went through the network
-    predicted: np.ndarray  # [P] bool: the vertex was scored at least once
-    label: np.ndarray  # [P] uint8: train id or IGNORE; the last answer where there are several
-
-
 def evaluate_run(
     run: RunDirectory, context: Distributed, *, checkpoint: Path | None = None, overrides: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Scores a run's checkpoint on its evaluation split; writes eval.json and scenes/*.npz into the run.
+    """Scores a run's checkpoint on its evaluation split; writes what `evaluate` writes into the run.
 
     Args:
         checkpoint: default: the run's last one. overrides: `section.key=value`, on top of the run's configuration.
@@ -77,7 +67,8 @@ def evaluate(
     Args:
         model: (xyz [B, N, 3], features [B, N, F] or None) -> logits [B, N, 20], or 21 with `unannotated = "class"`.
         config: `config.evaluate` says how to score, `config.data` how chunks are cut.
-        run: where the main process writes eval.json and scenes/*.npz; None writes nothing.
+        run: where the main process writes eval.json, eval_scenes.csv (a row a scene and protocol), eval_counts.json
+            (each scene's counts) and scenes/*.npz; None writes nothing.
         training_counts: [20 or more] points per class of the training split, for the baseline that always gives the
             commonest class; without them it is the commonest class of the evaluated split.
         about: what else eval.json shall say, e.g. the checkpoint's step.
@@ -89,8 +80,9 @@ def evaluate(
     _check_labels(store)
     protocols = config.evaluate.protocols
     counts = np.zeros((len(protocols), len(store), len(MEASURES), NUM_CLASSES, NUM_CLASSES + 1), np.int64)
-    # Per protocol and scene: vertices, annotated vertices, predicted ones of each, chunks.
     coverage = np.zeros((len(protocols), len(store), 5), np.int64)
+    seconds = np.zeros(len(store))
+    by_chunk: dict[int, np.ndarray] = {}  # scene -> counts [D, M, C, C + 1] under "pointnet2_literal"
     pictures: dict[int, np.ndarray] = {}
     pictured = "every_vertex" if "every_vertex" in protocols else protocols[0]
 
@@ -98,17 +90,27 @@ def evaluate(
     bar = tqdm(mine, desc="evaluating", unit="scene", disable=not (progress and context.is_main), dynamic_ncols=True)
     with evaluation_mode(model):
         for number in bar:
+            begun = time.monotonic()
             scene = store[number]
-            for row, protocol in enumerate(protocols):
-                score = _score_every_vertex if protocol == "every_vertex" else _score_pointnet2
-                tally = score(model, scene, number, config, context.device)
-                counts[row, number] = tally.counts
+            for protocol, tally in score_scene(protocols, model, scene, number, config, context.device).items():
+                row = protocols.index(protocol)
+                counts[row, number] = tally.counts.sum(axis=0)
                 coverage[row, number] = _coverage(scene, tally)
+                if protocol == "pointnet2_literal":
+                    by_chunk[number] = tally.counts
                 if protocol == pictured and number < config.evaluate.pictures:
                     pictures[number] = tally.label
+            seconds[number] = time.monotonic() - begun
 
-    counts = context.all_reduce_sum(torch.from_numpy(counts)).numpy()
     coverage = context.all_reduce_sum(torch.from_numpy(coverage)).numpy()
+    if "pointnet2_literal" in protocols:  # which chunks it scores depends on the chunks of all scenes
+        row = protocols.index("pointnet2_literal")
+        scored = literally_scored(coverage[row, :, 4], config.evaluate.literal_batch)
+        coverage[row, :, 4] = [np.count_nonzero(chosen) for chosen in scored]
+        for number, parts in by_chunk.items():
+            counts[row, number] = parts[scored[number]].sum(axis=0)
+    counts = context.all_reduce_sum(torch.from_numpy(counts)).numpy()
+    seconds = context.all_reduce_sum(torch.from_numpy(seconds)).numpy()
     baseline, source = _commonest_class(store, training_counts)
     result = {
         "schema": SCHEMA,
@@ -124,86 +126,28 @@ def evaluate(
         "seed": config.evaluate.seed,
         "processes": context.world_size,
         "seconds": round(time.monotonic() - started, 1),
-        "definitions": DEFINITIONS,
+        "definitions": TERMS,
         "baseline": {"class": CLASS_NAMES[baseline], "source": source},
+        "scene_seconds": [round(float(value), 3) for value in seconds],
         "protocols": {
-            protocol: protocol_result(protocol, counts[row], coverage[row], store.scan_ids, baseline)
+            protocol: protocol_result(
+                protocol, counts[row], coverage[row], store.scan_ids, baseline, config.evaluate.resamples
+            )
             for row, protocol in enumerate(protocols)
         },
         **(about or {}),
     }
     _save_pictures(store, pictures, config, context, run)
     if run is not None and context.is_main:
-        write_json(run.eval_file, result)
+        write_scene_counts(run.scene_counts_file, dict(zip(protocols, counts, strict=True)), store.scan_ids)
+        write_text(run.scene_table_file, scene_table(result))
+        write_json(run.eval_file, result)  # last: the report looks for it
     context.barrier()
     return result
 
 
-# --- Scenes ----------------------------------------------------------------------------------------------------------
-
-
-def _score_every_vertex(
-    model: nn.Module, scene: Scene, number: int, config: Config, device: torch.device
-) -> SceneTally:
-    votes = vote(
-        model,
-        scene.xyz,
-        scene.rgb if config.data.color else None,
-        config.data,
-        outputs=output_classes(config),
-        passes=config.evaluate.votes,
-        batch_size=config.evaluate.batch_size,
-        seed=[config.evaluate.seed, number],
-        device=device,
-        name=scene.scan_id,
-    )
-    label = _known(votes.label())
-    return SceneTally(_measure(scene.xyz, label, scene.label), votes.chunks, votes.counts > 0, label)
-
-
-def _score_pointnet2(model: nn.Module, scene: Scene, number: int, config: Config, device: torch.device) -> SceneTally:
-    tally = SceneTally(
-        counts=np.zeros((len(MEASURES), NUM_CLASSES, NUM_CLASSES + 1), np.int64),
-        chunks=0,
-        predicted=np.zeros(len(scene.xyz), bool),
-        label=np.full(len(scene.xyz), IGNORE, np.uint8),
-    )
-    chunks = drawn_chunks(
-        scene.xyz, config.data, config.evaluate, np.random.default_rng([config.evaluate.seed, number, 0])
-    )
-    for chunk, probability in answers(
-        model,
-        scene.xyz,
-        scene.rgb if config.data.color else None,
-        chunks,
-        batch_size=config.evaluate.batch_size,
-        device=device,
-        name=scene.scan_id,
-    ):
-        drawn = chunk.index[chunk.scored]
-        label = _known(probability[chunk.scored].argmax(axis=1))
-        tally.counts += _measure(scene.xyz[drawn], label, scene.label[drawn])
-        tally.chunks += 1
-        tally.predicted[drawn] = True
-        tally.label[drawn] = label
-    return tally
-
-
-def _measure(xyz: np.ndarray, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Counts [len(MEASURES), C, C + 1] of the points xyz [n, 3]; a voxel is annotated if its first point is."""
-    rows = []
-    for size in MEASURES.values():
-        chosen = slice(None) if size is None else voxel_representatives(xyz, size)
-        rows.append(confusion_counts(prediction[chosen], target[chosen], NUM_CLASSES))
-    return np.stack(rows)
-
-
-def _known(outputs: np.ndarray) -> np.ndarray:
-    """Outputs of the network to train ids; the 21st output (unannotated) is none of the classes."""
-    return np.where(outputs < NUM_CLASSES, outputs, IGNORE).astype(np.uint8)
-
-
 def _coverage(scene: Scene, tally: SceneTally) -> list[int]:
+    """Vertices, annotated vertices, predicted ones of each, chunks."""
     annotated = scene.label != IGNORE
     seen = (len(scene.xyz), annotated.sum(), tally.predicted.sum(), (tally.predicted & annotated).sum(), tally.chunks)
     return [int(n) for n in seen]

@@ -9,65 +9,44 @@ from typing import Any
 
 import numpy as np
 
-from pointseg.metrics import VOXEL_2CM, VOXEL_4_84CM, constant_answer_counts, scores
+from pointseg.config import Protocol
+from pointseg.evaluation.bootstrap import score_intervals
+from pointseg.evaluation.definitions import ABSENT_RULES, MEASURES, NOTES, PROTOCOLS
+from pointseg.metrics import AbsentRule, constant_answer_counts, scores
 from pointseg.scannet.labels import CALIBRATED_WEIGHTS, CLASS_NAMES, NUM_CLASSES
-
-SCHEMA = 1  # of eval.json
-
-# What is counted: every point, or one point per voxel of this size.
-MEASURES: dict[str, float | None] = {"pixel": None, "voxel_2cm": VOXEL_2CM, "voxel_4.84cm": VOXEL_4_84CM}
-
-DEFINITIONS = {
-    "pixel accuracy": "correct points / annotated points of the 20 classes",
-    "voxel accuracy": "one label per occupied voxel (that of its first point in point order, for truth and prediction "
-    "alike): correct voxels / voxels annotated with one of the 20 classes. The size is named: 2 cm is that of "
-    "PointNet++'s released script, 4.84 cm = 1.5 m / 31 that of Dai et al. (CVPR 2017)",
-    "class accuracy": "mean over the classes that occur of correct / occurrences, counts summed over all scenes first; "
-    "'class pixel' counts points, 'class voxel' counts voxels",
-    "calibrated accuracy": "the same mean, weighted by PointNet++'s fixed class shares of ScanNet",
-    "IoU": "correct / (occurrences + wrong answers with this class), over points; mIoU is the mean over the classes "
-    "that occur",
-    "unannotated": "points without one of the 20 classes are counted nowhere; answers outside the 20 are wrong",
-}
-
-PROTOCOLS = {
-    "every_vertex": "Every vertex gets a prediction. The scan is cut into columns that overlap evenly, with a margin "
-    "of context; the points of a column are dealt out to chunks; a vertex takes the class with the largest sum of "
-    "probabilities over the chunks in which it is inside the column. Voxels are those of the whole scan.",
-    "pointnet2": "PointNet++'s released script: columns on a grid from the scan's minimum, with a margin of context; "
-    "one draw with replacement per column; columns with almost no drawn point inside are dropped; only drawn points "
-    "inside the column are scored, a point drawn twice counts twice. Voxels are those of the drawn points of a column.",
-}
-_NOTES = {
-    "pointnet2": (
-        "differs from the released script: the last incomplete batch of columns is scored too",
-        "differs from the released script: voxel keys do not collide",
-    ),
-}
 
 
 def protocol_result(
-    protocol: str, counts: np.ndarray, coverage: np.ndarray, scan_ids: tuple[str, ...], baseline: int
+    protocol: Protocol,
+    counts: np.ndarray,
+    coverage: np.ndarray,
+    scan_ids: tuple[str, ...],
+    baseline: int,
+    resamples: int,
 ) -> dict[str, Any]:
-    """counts [S, len(MEASURES), C, C + 1] and coverage [S, 5] of all scenes, as eval.json holds them."""
-    total = counts.sum(axis=0)
+    """counts [S, M, C, C + 1] and coverage [S, 5] of all scenes, as eval.json holds them."""
+    total, rule = counts.sum(axis=0), ABSENT_RULES[protocol]
     constant = np.stack([constant_answer_counts(matrix, baseline) for matrix in total])
     return {
         "definition": PROTOCOLS[protocol],
-        "notes": list(_NOTES.get(protocol, ())),
-        "overall": _summary(total, coverage.sum(axis=0)),
-        "baseline": _summary(constant, None),
-        "per_class": _per_class(total),
-        "per_scene": [{"scene": scan_ids[i], **_summary(counts[i], coverage[i])} for i in range(len(counts))],
+        "notes": list(NOTES[protocol]),
+        "overall": _summary(total, coverage.sum(axis=0), rule),
+        "intervals": {
+            measure: score_intervals(counts[:, row], CALIBRATED_WEIGHTS, rule, resamples)
+            for row, measure in enumerate(MEASURES)
+        },
+        "baseline": _summary(constant, None, rule),
+        "per_class": _per_class(total, rule),
+        "per_scene": [{"scene": scan_ids[i], **_summary(counts[i], coverage[i], rule)} for i in range(len(counts))],
         "counts": {measure: total[row].tolist() for row, measure in enumerate(MEASURES)},
     }
 
 
-def _summary(counts: np.ndarray, coverage: np.ndarray | None) -> dict[str, Any]:
-    """Per measure the scores of counts [len(MEASURES), C, C + 1], what occurs, and how much was looked at."""
+def _summary(counts: np.ndarray, coverage: np.ndarray | None, rule: AbsentRule) -> dict[str, Any]:
+    """Per measure the scores of counts [M, C, C + 1], what occurs, and how much was looked at."""
     result: dict[str, Any] = {}
     for row, measure in enumerate(MEASURES):
-        got = scores(counts[row], CALIBRATED_WEIGHTS)
+        got = scores(counts[row], CALIBRATED_WEIGHTS, rule)
         result[measure] = {
             "accuracy": got.accuracy,
             "class_accuracy": got.class_accuracy,
@@ -90,9 +69,9 @@ def _summary(counts: np.ndarray, coverage: np.ndarray | None) -> dict[str, Any]:
     return result
 
 
-def _per_class(total: np.ndarray) -> list[dict[str, Any]]:
+def _per_class(total: np.ndarray, rule: AbsentRule) -> list[dict[str, Any]]:
     """One entry a class; scores of a class that does not occur are None."""
-    of = {measure: scores(total[row]) for row, measure in enumerate(MEASURES)}
+    of = {measure: scores(total[row], absent=rule) for row, measure in enumerate(MEASURES)}
     return [
         {
             "class": CLASS_NAMES[c],
@@ -120,12 +99,15 @@ _COLUMNS = (
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """The scores in % as text: one line per protocol, each with the baseline below it."""
+    """The scores in % as text: one line per protocol, below it how sure they are and the baseline."""
     rows = [["", *(heading for heading, _, _ in _COLUMNS)]]
     for protocol, part in result["protocols"].items():
-        for name, key in ((protocol, "overall"), (f"always {result['baseline']['class']!r}", "baseline")):
-            values = (part[key][measure][score] for _, measure, score in _COLUMNS)
-            rows.append([name, *("absent" if value is None else f"{100 * value:.1f}" for value in values)])
+        intervals = [part["intervals"][measure][score] for _, measure, score in _COLUMNS]
+        rows.append([protocol, *(_percent(part["overall"][measure][score]) for _, measure, score in _COLUMNS)])
+        if any(intervals):
+            rows.append(["95 % interval", *("-" if i is None else "-".join(map(_percent, i)) for i in intervals)])
+        constant = (part["baseline"][measure][score] for _, measure, score in _COLUMNS)
+        rows.append([f"always {result['baseline']['class']!r}", *map(_percent, constant)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
@@ -139,3 +121,7 @@ def format_table(result: dict[str, Any]) -> str:
     if absent:
         footer += f"; absent classes: {absent[2:]}"
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], footer])
+
+
+def _percent(value: float | None) -> str:
+    return "absent" if value is None else f"{100 * value:.1f}"

@@ -14,7 +14,7 @@ import numpy as np
 from pointseg.config import Config
 from pointseg.config_file import changed_keys
 from pointseg.errors import InputError
-from pointseg.evaluation.scoreboard import SCHEMA
+from pointseg.evaluation.definitions import SCHEMA
 from pointseg.report.charts import Series, line_chart
 from pointseg.report.render import CORRECT, UNSCORED, WRONG, encode_png, error_colors, render, room_view
 from pointseg.rundir import RunDirectory, read_json, write_text
