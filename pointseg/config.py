@@ -19,19 +19,61 @@ Protocol = Literal["every_vertex", "benchmark", "pointnet2", "pointnet2_literal"
 
 
 @dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random changes of training chunks, each off by default; their meaning stands in `data/augment.py`.
+
+    A size is the largest: each chunk draws its own, uniform between none and that.
+    """
+
+    # Of the vertices of a block, before its points are drawn.
+    thin: float = 1.0  # least share of the vertices that is kept; the share is uniform between this and 1
+    patches: int = 0  # up to this many balls of vertices are left out
+    patch_radius: float = 0.3  # largest radius of such a ball, metres
+    normal_noise: float = 0.0  # white noise along the normals: largest standard deviation, metres
+    smooth_noise: float = 0.0  # noise along the normals that is smooth in space: the same
+    smooth_length: float = 0.2  # over which it is smooth, metres
+    elastic: float = 0.0  # displacement that is smooth in space: largest standard deviation, metres
+    elastic_length: float = 0.5  # over which it is smooth, metres
+    jitter: float = 0.0  # white noise of each coordinate: standard deviation, metres; cut off at four of them
+    # Of the chunk as a whole.
+    scale: float = 0.0  # by one factor, uniform in 1 +- scale
+    scale_axes: float = 0.0  # by a factor for each axis, uniform in 1 +- scale_axes
+    flip: float = 0.0  # probability of a mirror image, for x and for y
+    tilt: float = 0.0  # about a random horizontal axis by at most this, degrees
+    mix: float = 0.0  # probability that half of the points come from a chunk of another scene
+    # PointNet++'s released script has 0.875: this times u of the points become copies of the first and weigh nothing.
+    input_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "patches", "normal_noise", "smooth_noise", "elastic", "jitter", "tilt")
+        _positive(self, "patch_radius", "smooth_length", "elastic_length")
+        _share(self, "thin", "flip", "mix", "input_dropout")
+        for name in ("scale", "scale_axes"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be 0 or more and less than 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where the points come from and how training chunks are cut (PointNet++'s ScanNet protocol)."""
 
     store: str = "data/store"  # folder with train.h5, val.h5, test.h5 as `pointseg preprocess` writes them
     num_points: int = 8192  # points of a chunk, drawn with replacement
     color: bool = False  # feed r, g, b in 0..1 as point features; the paper's system does not
+    height: bool = False  # feed the height above the scene's floor, metres, as a point feature
+    center: bool = (
+        False  # move the block's centre to x = y = 0 and the scene's floor to z = 0, for absolute coordinates
+    )
     block: float = 1.5  # side of a chunk's square base, metres; full height
     context: float = 0.2  # margin around the block whose points are seen but not supervised, metres
     slack: float = 0.01  # points this far outside the block are still supervised, metres
-    min_annotated: float = 0.7  # a draw is valid when this share of its points is annotated ...
+    # A draw is valid when this share of its points is annotated. 0.7 is what PointNet++'s paper and script say.
+    # Run by Python 2 the script divides integers and so asks for 1.0: not one unannotated point, context included.
+    min_annotated: float = 0.7
     min_occupied: float = 0.02  # ... and this share of the block's 31 x 31 x 62 cells is occupied
     max_draws: int = 10  # then the last non-empty draw is taken
     rotate: bool = True  # augmentation: rotation about z by a uniform angle
+    augment: AugmentConfig = field(default_factory=AugmentConfig)  # further ones, not in the paper's recipe
     chunks_per_scene: int = 1  # draws per scan and epoch
     workers: int = 2  # loader processes per training process; 0 loads in the training process
 

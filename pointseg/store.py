@@ -39,6 +39,8 @@ SCHEMA_VERSION = 1
 _FORMAT = "pointseg scene store"
 _CELL = 0.25  # metres; a training block of 1.9 m touches 8 or 9 cells a side
 _MAX_CELLS = 256  # a side; a far outlier makes cells larger, not the index
+_FLOOR_PERCENTILE = 1.0  # of the heights; scans have stray vertices under their floor
+_FLOOR_SAMPLE = 5000  # vertices, about, that tell it
 _MAPPED = ("xyz", "rgb", "label", "order", "cell_starts")  # everything that grows with P stays on disk
 
 
@@ -88,6 +90,7 @@ class SceneStore:
             self._grid_size: np.ndarray = file["grid_size"][()]
             self._grid_offsets: np.ndarray = file["grid_offsets"][()]
             self._maps = {name: _map(self.path, file[name]) for name in _MAPPED}
+        self._floors: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self.scan_ids)
@@ -106,6 +109,12 @@ class SceneStore:
         """What a run should remember of the store; can be written as JSON."""
         size = {"split": self.split, "scenes": len(self), "points": int(self.offsets[-1])}
         return size | {"schema": SCHEMA_VERSION, "aligned": self.meta.aligned} | self.meta.created
+
+    def floor(self, i: int) -> float:
+        """`floor_height` of scene `i`; computed once."""
+        if i not in self._floors:
+            self._floors[i] = floor_height(self._maps["xyz"][self._rows(i)])
+        return self._floors[i]
 
     def box(self, i: int, lo_xy: np.ndarray, hi_xy: np.ndarray) -> np.ndarray:
         """Indices into scene `i`, int64 ascending, of the points with lo_xy <= xy <= hi_xy (both [2], in float64).
@@ -133,6 +142,11 @@ class SceneStore:
         if not 0 <= i < len(self):
             raise IndexError(f"scene must be 0..{len(self) - 1}, got {i}")
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+
+def floor_height(xyz: np.ndarray) -> float:
+    """z of the floor of a scene `xyz` [P, 3]: the first percentile of its heights, told by evenly chosen vertices."""
+    return float(np.percentile(xyz[:: max(1, len(xyz) // _FLOOR_SAMPLE), 2], _FLOOR_PERCENTILE))
 
 
 def write_store(

@@ -124,13 +124,13 @@ def test_chunks_are_a_function_of_the_generator(tiler: str):
 
 
 def test_batches_keep_the_last_incomplete_one():
-    chunks = [TiledChunk(np.array([i]), np.array([True])) for i in range(5)]
+    chunks = [TiledChunk(np.array([i]), np.array([True]), np.zeros(2, np.float32)) for i in range(5)]
     assert [[int(c.index[0]) for c in batch] for batch in batches(chunks, 2)] == [[0, 1], [2, 3], [4]]
 
 
 def test_votes_average_the_scored_answers():
     votes = Votes(points=3, outputs=2)
-    chunk = TiledChunk(np.array([0, 0, 1]), np.array([True, True, False]))
+    chunk = TiledChunk(np.array([0, 0, 1]), np.array([True, True, False]), np.zeros(2, np.float32))
     votes.add(chunk, np.array([[0.2, 0.8], [0.6, 0.4], [1.0, 0.0]], np.float32))
     assert votes.counts.tolist() == [2, 0, 0]
     assert votes.label().tolist() == [1, 0, 0]

@@ -17,18 +17,40 @@ OCCUPANCY_GRID = np.array([31, 31, 62])
 
 
 @dataclass(frozen=True)
+class Block:
+    """The vertices of a block and of its context."""
+
+    index: np.ndarray  # [Q] int64 ascending, into the scene
+    xyz: np.ndarray  # [Q, 3] float32, metres, in the scene's coordinates
+    label: np.ndarray  # [Q] uint8, train ids or IGNORE
+    inside: np.ndarray  # [Q] bool, in the block itself: to be supervised; the rest is context
+    origin: np.ndarray  # [3] float32: the block's centre in x and y, the scene's floor
+
+    def take(self, kept: np.ndarray) -> Block:
+        """The block with the vertices `kept` only: int64, ascending, into the block."""
+        return Block(self.index[kept], self.xyz[kept], self.label[kept], self.inside[kept], self.origin)
+
+
+@dataclass(frozen=True)
 class Chunk:
-    """N points of one scene, drawn with replacement."""
+    """N points of one block, drawn with replacement."""
 
     xyz: np.ndarray  # [N, 3] float32, metres, in the scene's coordinates
     rgb: np.ndarray  # [N, 3] uint8
     label: np.ndarray  # [N] uint8, train ids or IGNORE
     inside: np.ndarray  # [N] bool, in the block itself: to be supervised; the rest is context
     index: np.ndarray  # [N] int64 into the scene
+    origin: np.ndarray  # [3] float32: the block's centre in x and y, the scene's floor
 
 
 def sample_chunk(store: SceneStore, scene: int, rng: np.random.Generator, config: DataConfig) -> Chunk:
-    """Cuts a full-height block around a random vertex and draws its points.
+    """A chunk of a random block: `cut_block`, then `draw_points`."""
+    block = cut_block(store, scene, rng, config)
+    return draw_points(block, store[scene].rgb, rng, config.num_points)
+
+
+def cut_block(store: SceneStore, scene: int, rng: np.random.Generator, config: DataConfig) -> Block:
+    """Cuts a full-height block around a random vertex.
 
     A block is `config.block` metres square with `config.context` metres around it. It is valid when enough of its
     points are annotated and enough of its cells are occupied; after `config.max_draws` blocks the last one is taken.
@@ -50,14 +72,14 @@ def sample_chunk(store: SceneStore, scene: int, rng: np.random.Generator, config
         occupied = _occupied_share(xyz[inside], block_low, block_high)
         if annotated >= config.min_annotated and occupied >= config.min_occupied:
             break
-    drawn = rng.integers(len(column), size=config.num_points)
-    return Chunk(
-        xyz=xyz[drawn],
-        rgb=points.rgb[column[drawn]],
-        label=label[drawn],
-        inside=inside[drawn],
-        index=column[drawn],
-    )
+    return Block(column, xyz, label, inside, np.array([*center[:2], store.floor(scene)], np.float32))
+
+
+def draw_points(block: Block, rgb: np.ndarray, rng: np.random.Generator, count: int) -> Chunk:
+    """`count` vertices of the block, drawn with replacement; `rgb` is the whole scene's, [P, 3]."""
+    drawn = rng.integers(len(block.index), size=count)
+    index = block.index[drawn]
+    return Chunk(block.xyz[drawn], rgb[index], block.label[drawn], block.inside[drawn], index, block.origin)
 
 
 def _occupied_share(xyz: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
@@ -69,7 +91,9 @@ def _occupied_share(xyz: np.ndarray, low: np.ndarray, high: np.ndarray) -> float
 
 
 def rotate_z(xyz: np.ndarray, angle: float) -> np.ndarray:
-    """`xyz` [N, 3] turned by `angle` radians about the z axis; float32."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-    return (xyz.astype(np.float64) @ turn.T).astype(np.float32)
+    """`xyz` [N, 3] turned by `angle` radians about the z axis; float32, computed in float64."""
+    x, y = xyz[:, 0].astype(np.float64), xyz[:, 1].astype(np.float64)
+    turned = xyz.astype(np.float32)
+    turned[:, 0] = np.cos(angle) * x - np.sin(angle) * y
+    turned[:, 1] = np.sin(angle) * x + np.cos(angle) * y
+    return turned

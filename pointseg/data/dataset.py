@@ -1,4 +1,4 @@
-"""From a store to batches: which scene comes when, on which process, cut and turned by which random numbers.
+"""From a store to batches: which scene comes when, on which process, cut and changed by which random numbers.
 
 Everything is a function of (seed, epoch, scene): no state has to be saved to go on with a stopped run, and the batches
 do not depend on the number of loader processes.
@@ -19,7 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pointseg.config import DataConfig, TrainConfig
-from pointseg.data.chunks import Chunk, rotate_z, sample_chunk
+from pointseg.data.augment import augment_block, input_dropout, mix_chunks, move_chunk
+from pointseg.data.chunks import Chunk, cut_block, draw_points
+from pointseg.data.inputs import point_inputs
 from pointseg.store import SceneStore
 
 
@@ -53,10 +55,20 @@ class ChunkDataset(Dataset):
     def __getitem__(self, draw: Draw) -> tuple[int, Chunk]:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.item])
         scene = draw.item % len(self.store)
-        chunk = sample_chunk(self.store, scene, rng, self.config)
-        if self.config.rotate:
-            chunk = Chunk(**(vars(chunk) | {"xyz": rotate_z(chunk.xyz, rng.uniform(0, 2 * np.pi))}))
+        augment = self.config.augment
+        chunk = self._chunk(scene, rng)
+        if augment.mix and rng.random() < augment.mix:
+            chunk = mix_chunks(chunk, self._chunk(int(rng.integers(len(self.store))), rng))
+        if augment.input_dropout:
+            chunk = input_dropout(chunk, rng, augment.input_dropout)
         return scene, chunk
+
+    def _chunk(self, scene: int, rng: np.random.Generator) -> Chunk:
+        """A chunk of one scene, changed as far as that concerns this scene alone."""
+        block = cut_block(self.store, scene, rng, self.config)
+        block = augment_block(block, rng, self.config.augment)
+        chunk = draw_points(block, self.store[scene].rgb, rng, self.config.num_points)
+        return move_chunk(chunk, rng, self.config)
 
 
 class StepSampler(Sampler[list[Draw]]):
@@ -107,7 +119,7 @@ def training_loader(dataset: ChunkDataset, sampler: StepSampler, *, pin_memory: 
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=Collate(color=dataset.config.color),
+        collate_fn=Collate(dataset.config),
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_signals_to_the_loop,
@@ -123,25 +135,16 @@ def _leave_signals_to_the_loop(worker: int) -> None:
 class Collate:
     """Chunks to a `Batch`; a class because loader processes started by spawn must pickle it."""
 
-    def __init__(self, *, color: bool) -> None:
-        self.color = color
+    def __init__(self, config: DataConfig) -> None:
+        self.config = config
 
     def __call__(self, items: list[tuple[int, Chunk]]) -> Batch:
         scenes, chunks = zip(*items, strict=True)
-        return Batch(
-            xyz=torch.from_numpy(np.stack([chunk.xyz for chunk in chunks])),
-            features=color_features(np.stack([chunk.rgb for chunk in chunks])) if self.color else None,
-            label=torch.from_numpy(np.stack([chunk.label for chunk in chunks]).astype(np.int64)),
-            inside=torch.from_numpy(np.stack([chunk.inside for chunk in chunks])),
-            scene=torch.tensor(scenes),
-        )
 
+        def stack(name: str) -> Tensor:
+            return torch.from_numpy(np.stack([getattr(chunk, name) for chunk in chunks]))
 
-def color_features(rgb: np.ndarray) -> Tensor:
-    """uint8 [..., 3] to float32 0..1."""
-    return torch.from_numpy(rgb.astype(np.float32) / 255)
-
-
-def feature_channels(config: DataConfig) -> int:
-    """F: point features beside the coordinates."""
-    return 3 if config.color else 0
+        rgb = stack("rgb") if self.config.color else None
+        xyz, features = point_inputs(stack("xyz"), rgb, stack("origin"), self.config)
+        label, inside = stack("label").long(), stack("inside")
+        return Batch(xyz=xyz, features=features, label=label, inside=inside, scene=torch.tensor(scenes))

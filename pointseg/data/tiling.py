@@ -31,6 +31,7 @@ class Column:
 
     index: np.ndarray  # [n] int64 ascending, into the scene
     inside: np.ndarray  # [n] bool: within the column itself, not the margin
+    center: np.ndarray  # [2] float32: the middle of the column in x and y
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class TiledChunk:
 
     index: np.ndarray  # [N] int64 into the scene; repeats are possible
     scored: np.ndarray  # [N] bool: the answer for this point counts
+    center: np.ndarray  # [2] float32: the middle of its column in x and y
 
 
 def grid_columns(xyz: np.ndarray, block: float, context: float, slack: float) -> Iterator[Column]:
@@ -75,7 +77,7 @@ def drawn_chunks(
         draw = rng.integers(len(column.index), size=data.num_points)
         inside = column.inside[draw]
         if np.count_nonzero(inside) >= evaluation.min_inside * data.num_points:
-            yield TiledChunk(column.index[draw], inside)
+            yield TiledChunk(column.index[draw], inside, column.center)
 
 
 def covering_chunks(xyz: np.ndarray, data: DataConfig, rng: np.random.Generator) -> Iterator[TiledChunk]:
@@ -93,7 +95,7 @@ def covering_chunks(xyz: np.ndarray, data: DataConfig, rng: np.random.Generator)
             rest = np.setdiff1d(order, piece, assume_unique=True)
             chosen = np.concatenate([piece, _fill(piece, rest, data.num_points - len(piece), rng)])
             if column.inside[chosen].any():
-                yield TiledChunk(column.index[chosen], column.inside[chosen])
+                yield TiledChunk(column.index[chosen], column.inside[chosen], column.center)
 
 
 def batches(chunks: Iterable[TiledChunk], size: int) -> Iterator[list[TiledChunk]]:
@@ -158,7 +160,8 @@ def _cut_columns(
             near = (strip_xy[:, 1] >= y - context) & (strip_xy[:, 1] <= y + block + context)
             if near.any():
                 in_y = (strip_xy[near, 1] >= y - slack) & (strip_xy[near, 1] <= y + block + slack)
-                yield Column(strip[near], in_x[near] & in_y)
+                center = np.array([x + block / 2, y + block / 2], np.float32)
+                yield Column(strip[near], in_x[near] & in_y, center)
 
 
 def _fill(piece: np.ndarray, rest: np.ndarray, missing: int, rng: np.random.Generator) -> np.ndarray:

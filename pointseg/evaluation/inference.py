@@ -16,12 +16,13 @@ from torch import nn
 
 from pointseg.config import Config, DataConfig
 from pointseg.data.chunks import rotate_z
-from pointseg.data.dataset import color_features, feature_channels
+from pointseg.data.inputs import feature_channels, point_inputs
 from pointseg.data.tiling import TiledChunk, Votes, batches, covering_chunks
 from pointseg.errors import InputError
 from pointseg.models import build_model
 from pointseg.rundir import RunDirectory, load_checkpoint, load_weights
 from pointseg.scannet.labels import CLASS_NAMES, NUM_CLASSES
+from pointseg.store import floor_height
 
 
 def output_classes(config: Config) -> int:
@@ -60,7 +61,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def answers(
     model: nn.Module,
     xyz: np.ndarray,  # [P, 3] float32
-    rgb: np.ndarray | None,  # [P, 3] uint8; None: the network takes coordinates only
+    rgb: np.ndarray | None,  # [P, 3] uint8; None: the network takes no colours
+    data: DataConfig,
     chunks: Iterable[TiledChunk],
     *,
     batch_size: int,
@@ -74,10 +76,12 @@ def answers(
     Raises:
         InputError: the network answers with something that is not finite; `name` is what the scene is called.
     """
+    floor = floor_height(xyz)
     for batch in batches(chunks, batch_size):
         index = np.stack([chunk.index for chunk in batch])  # [B, N]
-        points = torch.from_numpy(xyz[index]).to(device)
-        features = None if rgb is None else color_features(rgb[index]).to(device)
+        colors = None if rgb is None else torch.from_numpy(rgb[index]).to(device)
+        origin = torch.tensor([[*chunk.center, floor] for chunk in batch], dtype=torch.float32, device=device)
+        points, features = point_inputs(torch.from_numpy(xyz[index]).to(device), colors, origin, data)
         with torch.inference_mode():
             probability = model(points, features).float().softmax(dim=-1).cpu().numpy()  # [B, N, K]
         if not np.isfinite(probability).all():
@@ -109,7 +113,8 @@ def vote(
         rng = np.random.default_rng([*seed, number])
         seen = rotate_z(xyz, rng.uniform(0, 2 * np.pi)) if number else xyz
         chunks = covering_chunks(seen, data, rng)
-        for chunk, probability in answers(model, seen, rgb, chunks, batch_size=batch_size, device=device, name=name):
+        scored = answers(model, seen, rgb, data, chunks, batch_size=batch_size, device=device, name=name)
+        for chunk, probability in scored:
             votes.add(chunk, probability)
             on_chunk()
     return votes

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from pointseg.config import Config, TrainConfig
 from pointseg.config_file import changed_keys, dump_config
-from pointseg.data.dataset import Batch, ChunkDataset, StepSampler, feature_channels, steps_of, training_loader
+from pointseg.data.dataset import Batch, ChunkDataset, StepSampler, steps_of, training_loader
+from pointseg.data.inputs import feature_channels
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.evaluation.evaluate import evaluate
