@@ -156,6 +156,17 @@ class ModelConfig:
                 f"latent_gnn.latent_dims must have one entry per level: {len(self.levels)} levels, got {latent} entries"
             )
 
+    def describe(self) -> str:
+        """The network's name in tables, as in the paper's: `PointNet++ SSG + LatentGNN, 3 kernels`."""
+        scales = max(len(level.scales) for level in self.levels)
+        kernels = self.latent_gnn.kernels
+        context = {
+            "none": "",
+            "latent_gnn": f" + LatentGNN, {kernels} kernel{'s' if kernels > 1 else ''}",
+            "non_local": " + non-local blocks",
+        }[self.context]
+        return f"PointNet++ {'MSG' if scales > 1 else 'SSG'}{context}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:

@@ -53,7 +53,7 @@ def test_help_explains_every_option(command: list[str], capsys: pytest.CaptureFi
         return
     # An option that nothing explains shows only "(default: ...)" or "(required)" behind its name.
     plain = re.sub(r"[│╭╰╮╯─]", " ", text)
-    entries = re.split(r"\n {1,3}(?=--?[a-z]|[A-Z]+ )", plain)[1:]
+    entries = re.split(r"\n {1,3}(?=--?[a-z]|\[?[A-Z]+[ \]])", plain)[1:]
     parameters = inspect.signature(COMMANDS[command[0]]).parameters
     assert len(entries) == len(parameters) + 1  # and --help
     for entry in entries:

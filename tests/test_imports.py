@@ -38,6 +38,9 @@ ALLOWED = {
     "pointseg.evaluation.definitions": {"pointseg.metrics", "pointseg.config"},
     "pointseg.evaluation.bootstrap": {"pointseg.metrics"},
     "pointseg.evaluation.scoreboard": LABELS | SCORES,
+    "pointseg.evaluation.compare": LABELS
+    | SCORES
+    | {"pointseg.evaluation.scene_files", "pointseg.rundir", "pointseg.config_file"},
     "pointseg.evaluation.scene_files": LABELS | SCORES | {"pointseg.atomic"},
     "pointseg.prediction": {"pointseg.prediction", "pointseg.evaluation", "pointseg.scannet.ply"} | DATA | LEARNING,
     "pointseg.prediction.formats": {"pointseg.scannet.ply"},
@@ -49,6 +52,7 @@ ALLOWED = {
     | LABELS,
     "pointseg.report.render": set(),
     "pointseg.report.charts": set(),
+    "pointseg.report.comparison": {"pointseg.rundir"},
     "pointseg.demo": {"pointseg"},
     "pointseg.doctor": {"pointnet2_ops"},
     "pointseg.cli": {"pointseg"},

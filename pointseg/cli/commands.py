@@ -7,6 +7,7 @@ import sys
 
 import tyro
 
+from pointseg.cli.compare import compare
 from pointseg.cli.config import show_config
 from pointseg.cli.demo import demo
 from pointseg.cli.doctor import doctor
@@ -24,6 +25,7 @@ COMMANDS = {
     "preprocess": preprocess,
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "predict": predict,
     "report": report,
     "demo": demo,

@@ -90,7 +90,7 @@ def _gather(run: RunDirectory) -> dict[str, Any]:
         "meta": {key: value for key, value in meta.items() if not isinstance(value, (dict, list))},
         "result": result,
         "synthetic": result["data"].get("synthetic"),
-        "network": _describe_network(config),
+        "network": config.model.describe(),
         "main": main,
         "part": result["protocols"][main],
         "columns": COLUMNS,
@@ -114,17 +114,6 @@ def _changed_settings(config: Config) -> list[tuple[str, Any]]:
             value = getattr(value, name)
         rows.append((key, value))
     return rows
-
-
-def _describe_network(config: Config) -> str:
-    scales = max(len(level.scales) for level in config.model.levels)
-    kernels = config.model.latent_gnn.kernels
-    context = {
-        "none": "",
-        "latent_gnn": f" + LatentGNN, {kernels} kernel{'s' if kernels > 1 else ''}",
-        "non_local": " + non-local blocks",
-    }[config.model.context]
-    return f"PointNet++ {'MSG' if scales > 1 else 'SSG'}{context}"
 
 
 def _is_scannet_val(result: dict[str, Any]) -> bool:
