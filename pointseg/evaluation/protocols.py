@@ -80,6 +80,7 @@ def _score_draws(
         model,
         scene.xyz,
         scene.rgb if config.data.color else None,
+        config.data,
         drawn_chunks(scene.xyz, config.data, config.evaluate, rng),
         batch_size=config.evaluate.batch_size,
         device=device,
