@@ -201,7 +201,7 @@ class TrainConfig:
 class EvalConfig:
     """Scoring of whole scenes."""
 
-    split: Literal["train", "val"] = "val"
+    split: Literal["train", "val", "test"] = "val"  # "test" has no labels: predictions can be exported, not scored
     # "every_vertex": each vertex gets a prediction. "benchmark": the same, scored as ScanNet's benchmark does.
     # "pointnet2": PointNet++'s released script, drawn points only. "pointnet2_literal": the same with all its quirks.
     protocols: tuple[Protocol, ...] = ("every_vertex", "pointnet2")

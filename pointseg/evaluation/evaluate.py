@@ -6,8 +6,10 @@ scores do not depend on the number of processes. C classes, M measures, D chunks
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,10 @@ from pointseg.atomic import replacing
 from pointseg.config import Config
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
+from pointseg.evaluation.benchmark_export import benchmark_miou, pack, prepare_folder, write_scene
 from pointseg.evaluation.definitions import MEASURES, SCHEMA, TERMS
 from pointseg.evaluation.inference import evaluation_mode, load_network
-from pointseg.evaluation.protocols import SceneTally, literally_scored, score_scene
+from pointseg.evaluation.protocols import SceneTally, literally_scored, score_scene, vote_labels
 from pointseg.evaluation.scene_files import scene_table, write_scene_counts
 from pointseg.evaluation.scoreboard import format_table, protocol_result
 from pointseg.rundir import RunDirectory, write_json, write_text
@@ -33,22 +36,52 @@ __all__ = ["evaluate", "evaluate_run", "format_table"]
 
 
 def evaluate_run(
-    run: RunDirectory, context: Distributed, *, checkpoint: Path | None = None, overrides: Iterable[str] = ()
-) -> dict[str, Any]:
+    run: RunDirectory,
+    context: Distributed,
+    *,
+    checkpoint: Path | None = None,
+    overrides: Iterable[str] = (),
+    export: Path | None = None,
+) -> dict[str, Any] | None:
     """Scores a run's checkpoint on its evaluation split; writes what `evaluate` writes into the run.
 
     Args:
         checkpoint: default: the run's last one. overrides: `section.key=value`, on top of the run's configuration.
+        export: folder for every vertex's prediction in the layout of ScanNet's benchmark.
+
+    Returns:
+        the content of eval.json; None for a split without labels, which can only be exported.
 
     Raises:
         InputError: no run, no checkpoint, one of another architecture, no store, a store without labels.
     """
     config = run.load_config(tuple(overrides))
+    if export is not None:
+        prepare_folder(export)
+        config = _with_benchmark(config)
     model, state = load_network(run, config, context.device, checkpoint)
     store = SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5")
-    about = {"checkpoint": str(checkpoint or run.checkpoint_file), "step": int(state["step"])}
-    counts = np.asarray(state["label_counts"])
-    return evaluate(model, store, config, context, run=run, training_counts=counts, about=about)
+    if export is not None and not store.labelled.any():
+        _predict_all(model, store, config, context, lambda scene, label: write_scene(export, scene, label))
+        result = None
+    else:
+        about = {"checkpoint": str(checkpoint or run.checkpoint_file), "step": int(state["step"])}
+        result = evaluate(
+            model,
+            store,
+            config,
+            context,
+            run=run,
+            training_counts=np.asarray(state["label_counts"]),
+            about=about,
+            on_labels=None if export is None else lambda scene, label: write_scene(export, scene, label),
+        )
+    if export is not None and context.is_main:
+        pack(export, store)
+        if result is not None:
+            _check_export(export, store, result)
+    context.barrier()
+    return result
 
 
 def evaluate(
@@ -60,6 +93,7 @@ def evaluate(
     run: RunDirectory | None = None,
     training_counts: np.ndarray | None = None,
     about: dict[str, Any] | None = None,
+    on_labels: Callable[[Scene, np.ndarray], None] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores `model` on all scenes of `store`; every process returns the same dict, the content of eval.json.
@@ -72,6 +106,7 @@ def evaluate(
         training_counts: [20 or more] points per class of the training split, for the baseline that always gives the
             commonest class; without them it is the commonest class of the evaluated split.
         about: what else eval.json shall say, e.g. the checkpoint's step.
+        on_labels: is given each scene of this process and the class of its every vertex, [P] uint8 train ids.
 
     Raises:
         InputError: scenes without labels, or a network whose answers are not finite.
@@ -98,6 +133,8 @@ def evaluate(
                 coverage[row, number] = _coverage(scene, tally)
                 if protocol == "pointnet2_literal":
                     by_chunk[number] = tally.counts
+                if protocol == "benchmark" and on_labels is not None:
+                    on_labels(scene, tally.label)
                 if protocol == pictured and number < config.evaluate.pictures:
                     pictures[number] = tally.label
             seconds[number] = time.monotonic() - begun
@@ -151,6 +188,36 @@ def _coverage(scene: Scene, tally: SceneTally) -> list[int]:
     annotated = scene.label != IGNORE
     seen = (len(scene.xyz), annotated.sum(), tally.predicted.sum(), (tally.predicted & annotated).sum(), tally.chunks)
     return [int(n) for n in seen]
+
+
+def _with_benchmark(config: Config) -> Config:
+    """The same configuration with the protocol that exports; it shares its predictions with "every_vertex"."""
+    if "benchmark" in config.evaluate.protocols:
+        return config
+    protocols = (*config.evaluate.protocols, "benchmark")
+    return replace(config, evaluate=replace(config.evaluate, protocols=protocols))
+
+
+def _predict_all(
+    model: nn.Module,
+    store: SceneStore,
+    config: Config,
+    context: Distributed,
+    on_labels: Callable[[Scene, np.ndarray], None],
+) -> None:
+    """Gives `on_labels` each scene of this process and the class of its every vertex, without scoring."""
+    mine = range(context.rank, len(store), context.world_size)
+    with evaluation_mode(model):
+        for number in tqdm(mine, desc="predicting", unit="scene", disable=not context.is_main, dynamic_ncols=True):
+            scene = store[number]
+            on_labels(scene, vote_labels(model, scene, number, config, context.device)[0])
+
+
+def _check_export(folder: Path, store: SceneStore, result: dict[str, Any]) -> None:
+    """The files, scored by the benchmark's rule from scratch, must give the mIoU that eval.json says."""
+    files, counted = benchmark_miou(folder, store), result["protocols"]["benchmark"]["overall"]["pixel"]["miou"]
+    if files != counted and not (files and counted and math.isclose(files, counted, rel_tol=1e-9)):
+        raise RuntimeError(f"{folder}: the exported files score an mIoU of {files}, the evaluation {counted}")
 
 
 def _check_labels(store: SceneStore) -> None:

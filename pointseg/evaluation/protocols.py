@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from pointseg.config import Config, Protocol
-from pointseg.data.tiling import drawn_chunks
+from pointseg.data.tiling import Votes, drawn_chunks
 from pointseg.evaluation.definitions import MEASURES
 from pointseg.evaluation.inference import answers, output_classes, vote
 from pointseg.metrics import confusion_counts, voxel_representatives, voxel_representatives_literal
@@ -53,6 +53,14 @@ def score_scene(
 
 
 def _score_votes(model: nn.Module, scene: Scene, number: int, config: Config, device: torch.device) -> SceneTally:
+    label, votes = vote_labels(model, scene, number, config, device)
+    return SceneTally(measure(scene.xyz, label, scene.label)[None], votes.chunks, votes.counts > 0, label)
+
+
+def vote_labels(
+    model: nn.Module, scene: Scene, number: int, config: Config, device: torch.device
+) -> tuple[np.ndarray, Votes]:
+    """The class of every vertex, [P] uint8 train ids (or IGNORE), of scene `number` of its store, and the votes."""
     votes = vote(
         model,
         scene.xyz,
@@ -65,8 +73,7 @@ def _score_votes(model: nn.Module, scene: Scene, number: int, config: Config, de
         device=device,
         name=scene.scan_id,
     )
-    label = _known(votes.label())
-    return SceneTally(measure(scene.xyz, label, scene.label)[None], votes.chunks, votes.counts > 0, label)
+    return _known(votes.label()), votes
 
 
 def _score_draws(
