@@ -126,6 +126,8 @@ class LatentGNNConfig:
     mode: Literal["asymmetric", "symmetric"] = "asymmetric"  # "symmetric": Psi is shared by both directions
     # How kernels are combined: "features" after h, as in section 4.1.1; "affinity" before it, eq. (14) to the letter.
     mixture: Literal["features", "affinity"] = "features"
+    graph_conv: bool = True  # W and h of eq. (2); the paper's parameter counts have them, its released module need not
+    norm: Literal["batch", "frozen", "none"] = "batch"  # "frozen": statistics that stay 0 and 1
 
     def __post_init__(self) -> None:
         _positive(self, "latent_dims", "kernels", "channel_stride")

@@ -175,6 +175,79 @@ def test_gradients(mixture, mode, scale):
     assert torch.autograd.gradcheck(function, (x, *values))
 
 
+@pytest.mark.parametrize("norm", ["frozen", "none"])
+@pytest.mark.parametrize("graph_conv", [True, False])
+def test_gradients_without_batch_statistics(graph_conv, norm):
+    """In evaluation and training mode alike; a frozen normalisation has no parameters and does not move."""
+    module = randomize(LatentGNN(4, (2, 3), 2, graph_conv=graph_conv, norm=norm).double())
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    x = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(3))
+    assert torch.autograd.gradcheck(module, x)
+    assert torch.equal(module(x), module.eval()(x))
+    module(x).sum().backward()
+    assert all(p.grad.abs().max() > 0 for p in module.parameters())
+    assert all(torch.equal(buffers[name], buffer) for name, buffer in module.named_buffers())
+    assert not any("norm" in name for name, _ in module.named_parameters())
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("graph_conv", [True, False])
+@pytest.mark.parametrize("mixture", ["features", "affinity"])
+@pytest.mark.parametrize("mode", ["asymmetric", "symmetric"])
+@pytest.mark.parametrize("kernels", [1, 3])
+def test_message_passing_is_multiplication_by_the_effective_affinity(kernels, mode, mixture, graph_conv, training):
+    module = randomize(LatentGNN(8, DIMS[kernels], 2, mode=mode, mixture=mixture, graph_conv=graph_conv).double())
+    module.train(training)
+    x = torch.randn(2, 8, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    affinity = module.effective_affinity(x)
+    assert affinity.shape == (2, kernels if mixture == "features" else 1, 15, 15)
+    rows = x.flatten(2).transpose(1, 2)
+    features = torch.nn.functional.normalize(module.reduce(rows)[..., : module.reduced], dim=-1)  # X: [B, N, c]
+    heard = affinity @ features.unsqueeze(1)  # A_m X: [B, K, N, c]
+    heard = heard @ module.message if graph_conv else heard
+    visible = module.activation(heard.permute(0, 2, 1, 3).flatten(2).flatten(0, 1)).view(2, 15, -1)
+    context = module.expand(visible).transpose(1, 2).view_as(x)
+    torch.testing.assert_close(module(x), x + module.scale * context, rtol=1e-11, atol=1e-11)
+    some = torch.tensor([14, 2, 2])
+    torch.testing.assert_close(module.effective_affinity(x, some), affinity[:, :, some], rtol=1e-12, atol=1e-12)
+    assert torch.linalg.matrix_rank(affinity).max() <= sum(module.dims)
+
+
+def test_rows_of_the_affinity_of_many_points():
+    """All of it would be 40 GB of float32 here."""
+    affinity = LatentGNN(8, 3).eval().effective_affinity(torch.randn(1, 8, 100_000), rows=[5, 99_999])
+    assert affinity.shape == (1, 1, 2, 100_000)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("mode", ["asymmetric", "symmetric"])
+def test_inference_in_blocks_is_the_same_function(mode, residual, norm, monkeypatch):
+    for mixture in ("features", "affinity"):
+        module = LatentGNN(8, (3, 2), 2, mode=mode, mixture=mixture, residual=residual, norm=norm)
+        randomize(module.double()).eval()
+        for x in (torch.randn(2, 8, 10, 5), torch.randn(2, 50, 8).transpose(1, 2)):
+            x = x.double()
+            plain = module(x).detach()
+            with monkeypatch.context() as patch, torch.no_grad():
+                patch.setattr("pointseg.models.latent_gnn._BLOCK", 16)
+                blocks = module(x)
+            torch.testing.assert_close(blocks, plain, rtol=1e-11, atol=1e-11)
+            assert blocks.stride() == x.stride()
+
+
+def test_inference_keeps_nothing_that_grows_with_the_points():
+    """Beside the input and the result the largest tensor is that of a block."""
+    module = LatentGNN(16, 20, kernels=2).eval()
+    x = torch.randn(1, 16, 100_000)
+    with torch.no_grad(), LargestTensor(views=False) as largest:
+        result = module(x)
+    assert result.shape == x.shape
+    assert sorted(largest.sizes)[-1] == x.numel()
+    assert largest.sizes.count(x.numel()) == 1
+    assert sorted(set(largest.sizes))[-2] <= 8192 * 40
+
+
 def test_points_may_come_in_any_order():
     module = randomize(LatentGNN(16, (6, 4), mode="asymmetric").double()).eval()
     x, order = torch.randn(2, 16, 60, dtype=torch.float64), torch.randperm(60)
@@ -193,15 +266,21 @@ def test_cost_is_linear_in_the_points():
 
 
 class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
-    """Remembers the number of elements of the largest tensor that any operation returned."""
+    """Remembers the numbers of elements of the tensors that operations returned; `views` counts views as well."""
 
-    elements = 0
+    def __init__(self, views: bool = True) -> None:
+        super().__init__()
+        self.views, self.sizes = views, []
+
+    @property
+    def elements(self) -> int:
+        return max(self.sizes)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(tensor, Tensor):
-                self.elements = max(self.elements, tensor.numel())
+            if isinstance(tensor, Tensor) and (self.views or not (func.is_view or tensor is args[0])):
+                self.sizes.append(tensor.numel())
         return result
 
 
@@ -228,11 +307,12 @@ def test_bfloat16_autocast_stays_finite_and_close():
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        ({"in_channels": 10, "latent_dims": 4}, "multiple of channel_stride=4, got 10"),
+        ({"in_channels": 3, "latent_dims": 4}, "at least channel_stride=4 >= 1, got 3"),
         ({"in_channels": 8, "latent_dims": (4, 4), "kernels": 3}, "kernels=3, got"),
         ({"in_channels": 8, "latent_dims": ()}, "latent_dims must be positive"),
         ({"in_channels": 8, "latent_dims": 4, "mode": "both"}, "mode must be"),
         ({"in_channels": 8, "latent_dims": 4, "mixture": "sum"}, "mixture must be"),
+        ({"in_channels": 8, "latent_dims": 4, "norm": "group"}, "norm must be 'batch', 'frozen' or 'none'"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, part):

@@ -94,8 +94,8 @@ def test_similarity_is_linear_in_the_points():
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="multiple of channel_stride=2, got 5"):
-        NonLocalBlock(5)
+    with pytest.raises(ValueError, match="at least channel_stride=2 >= 1, got 1"):
+        NonLocalBlock(1)
     with pytest.raises(ValueError, match="affinity must be"):
         NonLocalBlock(8, affinity="dot")
     with pytest.raises(ValueError, match=r"x must be \[B, 8, \*spatial\]"):

@@ -39,6 +39,15 @@ def _context(config: ModelConfig) -> list[nn.Module]:
         return [NonLocalBlock(width) for width in channels]
     latent = config.latent_gnn
     return [
-        LatentGNN(width, d, latent.channel_stride, latent.kernels, latent.mode, latent.mixture)
+        LatentGNN(
+            width,
+            d,
+            latent.channel_stride,
+            latent.kernels,
+            latent.mode,
+            latent.mixture,
+            graph_conv=latent.graph_conv,
+            norm=latent.norm,
+        )
         for width, d in zip(channels, latent.latent_dims, strict=True)
     ]

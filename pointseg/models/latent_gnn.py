@@ -7,20 +7,24 @@ kernel, D all latent nodes (the sum of the d).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pointseg.models.layers import Layer
+from pointseg.models.latent_gnn_released import translate_state_dict
+from pointseg.models.layers import Layer, Norm, make_norm
+
+_BLOCK = 8192  # points that inference works on at a time: their tensors stay in the cache
+_TINY_LENGTH = 1e-12  # a vector of zeros stays one instead of a division by 0
 
 
 class LatentGNN(nn.Module):
     """Adds context from all points to each point's features: `[B, C, *spatial] -> [B, C, *spatial]`.
 
-    With X [N, c] the features after a bottleneck (linear + BatchNorm, unit length per point; c = C / channel_stride):
+    With X [N, c] the features after a bottleneck (linear + BatchNorm, unit length per point):
 
         Z   = Psi(X)^T X W          (5), (8)   visible -> latent
         Z~  = F_X Z                 (6), (10)  latent -> latent
@@ -37,8 +41,8 @@ class LatentGNN(nn.Module):
       length over the latent nodes. `mode="symmetric"`: one bottleneck and one Psi, rows of unit length, for both.
     - F_X [d, d] = softmax over j of the cosine between rows k and j of Psi(X)^T X: data-dependent, and its parameters
       are those of Psi.
-    - W and h are always present (the released module has them as an option that is off by default; the parameter
-      counts of the paper's Table 3 are those with them). W multiplies the d latent nodes: cheaper, and the same.
+    - W and h are an option there that is off by default; here they are on, as the parameter counts of the paper's
+      Table 3 are those with them. W multiplies the d latent nodes: cheaper, and the same. Without, X~ = A X.
 
     Several kernels are combined in one of two ways:
 
@@ -47,10 +51,20 @@ class LatentGNN(nn.Module):
     - `mixture="affinity"` (equation (14) to the letter): A = sum_m w_m Psi_m F_m Psi_m^T with learned scalars
       w_m that start at 1 / K, one W and one h.
 
+    Without gradients in evaluation mode many points are worked on in blocks: beside `x` and the result no tensor grows
+    with the number of points, so that a cloud of 10 million of them fits.
+
     Args:
-        in_channels: C, a multiple of `channel_stride`.
+        in_channels: C.
         latent_dims: d for all kernels, or one d per kernel.
+        channel_stride: c = C // channel_stride.
         kernels: K; if None, the length of `latent_dims`, or 1.
+        mode: whether the two directions have their own Psi, see above.
+        mixture: how kernels are combined, see above.
+        graph_conv: with W and h.
+        norm: "batch" is BatchNorm; "frozen" the same with statistics that stay, 0 and 1 in a new module (the identity),
+            as in the paper's detectors, whose batches of 2 images are too small for statistics; "none" leaves it away.
+        residual: False returns up(X~) alone.
     """
 
     def __init__(
@@ -61,58 +75,118 @@ class LatentGNN(nn.Module):
         kernels: int | None = None,
         mode: Literal["asymmetric", "symmetric"] = "asymmetric",
         mixture: Literal["features", "affinity"] = "features",
+        *,
+        graph_conv: bool = True,
+        norm: Norm = "batch",
+        residual: bool = True,
     ) -> None:
         super().__init__()
         dims = (latent_dims,) * (kernels or 1) if isinstance(latent_dims, int) else tuple(latent_dims)
         _check(in_channels, channel_stride, dims, kernels, mode, mixture)
         reduced, directions = in_channels // channel_stride, 2 if mode == "asymmetric" else 1
         self.in_channels, self.reduced, self.dims, self.mode, self.mixture = in_channels, reduced, dims, mode, mixture
+        self.graph_conv, self.norm, self.residual = graph_conv, norm, residual
 
         # Both directions' bottlenecks are one matrix product; so are all kernels' Psi.
-        self.reduce = Layer(in_channels, directions * reduced, relu=False)
-        self.psi = nn.ModuleList(Layer(reduced, sum(dims)) for _ in range(directions))
+        self.reduce = Layer(in_channels, directions * reduced, relu=False, norm=norm)
+        self.psi = nn.ModuleList(Layer(reduced, sum(dims), norm=norm) for _ in range(directions))
         own = len(dims) if mixture == "features" else 1
-        self.message = nn.Parameter(torch.empty(own, reduced, reduced))  # W of each kernel
-        self.activation = nn.Sequential(nn.BatchNorm1d(own * reduced), nn.ReLU(inplace=True))  # h
-        self.expand = Layer(own * reduced, in_channels, relu=False)
+        if graph_conv:
+            self.message = nn.Parameter(torch.empty(own, reduced, reduced))  # W of each kernel
+            self.activation = nn.Sequential(make_norm(norm, own * reduced), nn.ReLU(inplace=True))  # h
+            for matrix in self.message:
+                nn.init.xavier_uniform_(matrix)
+        else:
+            self.register_parameter("message", None)
+            self.activation = nn.Identity()
+        self.expand = Layer(own * reduced, in_channels, relu=False, norm=norm)
         self.scale = nn.Parameter(torch.zeros(()))  # lambda of (15)
         if mixture == "affinity":
             self.mixture_weights = nn.Parameter(torch.full((len(dims),), 1 / len(dims)))  # w of (14)
-        kernel = torch.repeat_interleave(torch.arange(len(dims)), torch.tensor(dims))  # [D]: whose node is it?
-        columns = torch.arange(len(dims)).repeat_interleave(reduced)  # [K c]: whose result is it?
+        kernel = torch.tensor([m for m, d in enumerate(dims) for _ in range(d)])  # [D]: whose node is it?
+        columns = torch.tensor([m for m in range(len(dims)) for _ in range(reduced)])  # [K c]: whose result is it?
         self.register_buffer("kernel", kernel, persistent=False)
         self.register_buffer("foreign_nodes", kernel[:, None] != kernel, persistent=False)  # [D, D]
         self.register_buffer("foreign_columns", kernel[:, None] != columns, persistent=False)  # [D, K c]
-        for matrix in self.message:
-            nn.init.xavier_uniform_(matrix)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [B, C, *spatial]; not copied when its memory is channels-last, as `y.transpose(1, 2)` of [B, N, C]."""
-        if x.dim() < 3 or x.shape[1] != self.in_channels:
-            raise ValueError(f"x must be [B, {self.in_channels}, *spatial], got {list(x.shape)}")
-        context = self.context(x.flatten(2).transpose(1, 2).contiguous())
-        return torch.addcmul(x, context.transpose(1, 2).unflatten(2, x.shape[2:]), self.scale)
+        self._check_input(x)
+        flat = x.flatten(2)
+        if self._in_blocks(flat):
+            return self._forward_in_blocks(flat).unflatten(2, x.shape[2:])
+        context = self.context(_rows(flat)).transpose(1, 2).unflatten(2, x.shape[2:])
+        return torch.addcmul(x, context, self.scale) if self.residual else context
 
     def context(self, x: Tensor) -> Tensor:
         """Equations (5)-(14): up(X~) [B, N, C] of `x` [B, N, C] contiguous."""
-        reduced = [F.normalize(part, dim=-1) for part in self.reduce(x).split(self.reduced, dim=-1)]  # X: [B, N, c]
-        psi = [layer(part) for layer, part in zip(self.psi, reduced, strict=True)]  # [B, N, D]
-        collect, scatter = psi[0], psi[-1]
-        rows = torch.stack([_lengths(part, dim=-1) for part in scatter.split(self.dims, dim=-1)], dim=-1)  # [B, N, K]
-        if self.mode == "symmetric":
-            collect = scatter = scatter / rows[..., self.kernel]
-
+        features, collect, scatter = self._sides(x)
         # Asymmetric: dividing what Psi produces by its lengths is dividing Psi, and touches much smaller tensors.
-        latent = collect.transpose(1, 2) @ reduced[0]  # Psi^T X: [B, D, c]
+        latent = collect.transpose(1, 2) @ features  # Psi^T X: [B, D, c]
         if self.mode == "asymmetric":
             latent = latent / _lengths(collect, dim=1).unsqueeze(2)
-        latent = self._latent_affinity(latent) @ latent  # (6), (10), before W
-        visible = (scatter @ self._messages(latent)).unflatten(2, (len(self.dims), -1))  # A_m X W_m: [B, N, K, c]
+        return self._to_visible(scatter, self._messages(latent))
+
+    def effective_affinity(self, x: Tensor, rows: Tensor | Sequence[int] | None = None) -> Tensor:
+        """A(X) of (13) for each kernel, or of (14) for `mixture="affinity"`: who listens to whom, for inspection.
+
+        In training mode it is that of the batch's statistics, and moves the running ones as a forward pass does.
+
+        Args:
+            x: [B, C, *spatial], N positions.
+            rows: R positions in 0 .. N - 1 (of an image: row * width + column); None for all of them, N x N numbers.
+
+        Returns:
+            [B, K, R, N], with K = 1 for `mixture="affinity"`: the weight of position n in what position r hears.
+        """
+        self._check_input(x)
+        features, collect, scatter = self._sides(_rows(x.flatten(2)))
         if self.mode == "asymmetric":
-            visible = visible / rows.unsqueeze(3)
+            collect = collect / _lengths(collect, dim=1).unsqueeze(1)
+            scatter = self._unit_rows(scatter)
+        if rows is not None:
+            scatter = scatter[:, torch.as_tensor(rows, device=x.device)]
+        heard = scatter @ self._latent_affinity(collect.transpose(1, 2) @ features)  # Psi F: [B, R, D]
+        parts = zip(heard.split(self.dims, dim=-1), collect.split(self.dims, dim=-1), strict=True)
+        affinity = torch.stack([one @ other.transpose(1, 2) for one, other in parts], dim=1)
         if self.mixture == "affinity":
-            visible = (visible * self.mixture_weights[:, None]).sum(dim=2, keepdim=True)  # (14)
-        return self.expand(self.activation(visible.flatten(0, 1).flatten(1)).view(*x.shape[:2], -1))  # (7), (11), up
+            affinity = (affinity * self.mixture_weights[:, None, None]).sum(dim=1, keepdim=True)
+        return affinity
+
+    def load_reference_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Loads the state dict of the authors' released module, `LatentGNNV1`, of the same settings.
+
+        Raises ValueError naming the first entry that is missing, left over or of another shape.
+        """
+        if self.mixture != "features":
+            raise ValueError(f"mixture must be 'features' as in the released module, got {self.mixture!r}")
+        own = translate_state_dict(state, kernels=len(self.dims), symmetric=self.mode == "symmetric")
+        expected = self.state_dict()
+        for name in sorted(own.keys() ^ expected.keys()):
+            problem = "is missing from" if name in expected else "has no place for"
+            raise ValueError(f"{name} {problem} the state dict: is it of a module with these settings: {self}?")
+        for name, tensor in expected.items():
+            if own[name].shape != tensor.shape:
+                raise ValueError(f"{name} must be {list(tensor.shape)}, got {list(own[name].shape)} in the state dict")
+        self.load_state_dict(own)
+
+    def _sides(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of `x` [B, N, C]: X [B, N, c], and Psi [B, N, D] for both directions (`_psi`)."""
+        reduced = [F.normalize(part, dim=-1) for part in self.reduce(x).split(self.reduced, dim=-1)]
+        psi = [self._psi(part, direction) for direction, part in enumerate(reduced)]
+        return reduced[0], psi[0], psi[-1]
+
+    def _psi(self, features: Tensor, direction: int) -> Tensor:
+        """ReLU(BatchNorm(X Theta^T)) [B, N, D]; symmetric: with rows of unit length."""
+        psi = self.psi[direction](features)
+        return self._unit_rows(psi) if self.mode == "symmetric" else psi
+
+    def _unit_rows(self, psi: Tensor) -> Tensor:
+        return psi / self._row_lengths(psi)[..., self.kernel]
+
+    def _row_lengths(self, psi: Tensor) -> Tensor:
+        """Lengths over each kernel's latent nodes: [B, N, D] -> [B, N, K]."""
+        return torch.stack([_lengths(part, dim=-1) for part in psi.split(self.dims, dim=-1)], dim=-1)
 
     def _latent_affinity(self, latent: Tensor) -> Tensor:
         """F_X of all kernels as the diagonal blocks of one matrix [B, D, D]; nodes of different kernels do not talk."""
@@ -123,28 +197,86 @@ class LatentGNN(nn.Module):
         return cosine.softmax(dim=-1)
 
     def _messages(self, latent: Tensor) -> Tensor:
-        """[B, D, c] times each node's W -> [B, D, K c], kernel m's nodes in columns m c .. (m + 1) c, zeros elsewhere.
+        """(6), (10) of [B, D, c], then each node's W -> [B, D, K c], kernel m's nodes in columns m c .. (m + 1) c.
 
-        So one product Psi @ messages [N, D] x [D, K c] propagates all kernels, each on its own.
+        Zeros elsewhere: so one product Psi @ messages [N, D] x [D, K c] propagates all kernels, each on its own.
         """
-        weight = self.message.expand(len(self.dims), -1, -1)
-        messages = latent @ weight.transpose(0, 1).flatten(1)
-        return messages.masked_fill(self.foreign_columns, 0) if len(self.dims) > 1 else messages
+        kernels = len(self.dims)
+        latent = self._latent_affinity(latent) @ latent
+        if self.graph_conv:
+            messages = latent @ self.message.expand(kernels, -1, -1).transpose(0, 1).flatten(1)
+        else:
+            messages = latent.repeat(1, 1, kernels)
+        return messages.masked_fill(self.foreign_columns, 0) if kernels > 1 else messages
+
+    def _to_visible(self, scatter: Tensor, messages: Tensor) -> Tensor:
+        """(7), (11), (14) and up: [B, N, D], [B, D, K c] -> [B, N, C]."""
+        visible = (scatter @ messages).unflatten(2, (len(self.dims), -1))  # A_m X W_m: [B, N, K, c]
+        if self.mode == "asymmetric":
+            visible = visible / self._row_lengths(scatter).unsqueeze(3)
+        if self.mixture == "affinity":
+            visible = (visible * self.mixture_weights[:, None]).sum(dim=2, keepdim=True)  # (14)
+        rows = self.activation(visible.flatten(0, 1).flatten(1))
+        return self.expand(rows.view(*scatter.shape[:2], -1))
+
+    def _in_blocks(self, x: Tensor) -> bool:
+        """Evaluation of many points; a compiler, which plans memory itself, gets the plain computation."""
+        if torch.compiler.is_compiling() or self.training or torch.is_grad_enabled():
+            return False
+        return x.shape[2] > _BLOCK
+
+    def _forward_in_blocks(self, x: Tensor) -> Tensor:
+        """`forward` of [B, C, N] in two passes over blocks of points: to the latent nodes, and back from them."""
+        weight, bias = self.reduce.affine()
+
+        def reduce(block: Tensor, direction: int) -> Tensor:
+            part = slice(direction * self.reduced, (direction + 1) * self.reduced)
+            return F.normalize(F.linear(_rows(block), weight[part], None if bias is None else bias[part]), dim=-1)
+
+        latent, squares = 0.0, 0.0
+        for block in x.split(_BLOCK, dim=2):
+            features = reduce(block, 0)
+            collect = self._psi(features, 0)
+            latent = latent + collect.transpose(1, 2) @ features
+            squares = squares + collect.square().sum(dim=1)
+        if self.mode == "asymmetric":
+            latent = latent / squares.sqrt().clamp_min(_TINY_LENGTH).unsqueeze(2)
+        messages = self._messages(latent)
+
+        result = torch.empty_like(x)
+        last = len(self.psi) - 1
+        for block, target in zip(x.split(_BLOCK, dim=2), result.split(_BLOCK, dim=2), strict=True):
+            scatter = self._psi(reduce(block, last), last)
+            context = self._to_visible(scatter, messages).transpose(1, 2)
+            target.copy_(torch.addcmul(block, context, self.scale) if self.residual else context)
+        return result
+
+    def _check_input(self, x: Tensor) -> None:
+        if x.dim() < 3 or x.shape[1] != self.in_channels:
+            raise ValueError(f"x must be [B, {self.in_channels}, *spatial], got {list(x.shape)}")
 
     def extra_repr(self) -> str:
-        return f"latent_dims={self.dims}, mode={self.mode!r}, mixture={self.mixture!r}"
+        return (
+            f"latent_dims={self.dims}, mode={self.mode!r}, mixture={self.mixture!r}, graph_conv={self.graph_conv}, "
+            f"norm={self.norm!r}"
+        )
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, C, N] -> [B, N, C] contiguous; no copy where the channels are last in memory."""
+    return x.transpose(1, 2).contiguous()
 
 
 def _lengths(x: Tensor, dim: int) -> Tensor:
-    """Euclidean lengths along `dim`, safe to divide by: a vector of zeros stays one."""
-    return torch.linalg.vector_norm(x, dim=dim).clamp_min(1e-12)
+    """Euclidean lengths along `dim`, safe to divide by."""
+    return torch.linalg.vector_norm(x, dim=dim).clamp_min(_TINY_LENGTH)
 
 
 def _check(
     in_channels: int, channel_stride: int, dims: tuple[int, ...], kernels: int | None, mode: str, mixture: str
 ) -> None:
-    if channel_stride < 1 or in_channels < 1 or in_channels % channel_stride:
-        raise ValueError(f"in_channels must be a multiple of channel_stride={channel_stride}, got {in_channels}")
+    if channel_stride < 1 or in_channels < channel_stride:
+        raise ValueError(f"in_channels must be at least channel_stride={channel_stride} >= 1, got {in_channels}")
     if not dims or min(dims) < 1:
         raise ValueError(f"latent_dims must be positive, got {dims}")
     if kernels is not None and kernels != len(dims):

@@ -7,25 +7,64 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+Norm = Literal["batch", "frozen", "none"]
+
+
+class FrozenNorm(nn.Module):
+    """BatchNorm that never moves: an affine map of each channel given by four buffers, in training mode too.
+
+    Its names are BatchNorm's, so it loads what a BatchNorm saved. As in maskrcnn-benchmark, whose fork the paper's
+    detectors were trained with, there is no epsilon: a new one is exactly the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Factor and summand [C] of each channel."""
+        scale = self.weight * torch.rsqrt(self.running_var)
+        return scale, self.bias - self.running_mean * scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` [..., C]."""
+        scale, shift = self.affine()
+        return x * scale + shift
+
+
+def make_norm(norm: Norm, channels: int) -> nn.Module:
+    """The normalisation of `[rows, channels]`: batch statistics, frozen ones, or none at all."""
+    if norm == "batch":
+        return nn.BatchNorm1d(channels)
+    if norm == "frozen":
+        return FrozenNorm(channels)
+    if norm == "none":
+        return nn.Identity()
+    raise ValueError(f"norm must be 'batch', 'frozen' or 'none', got {norm!r}")
+
 
 class Layer(nn.Module):
-    """Linear map without bias, BatchNorm and, unless `relu` is False, ReLU: `[..., Ci] -> [..., Co]`.
+    """Linear map without bias, BatchNorm (or `norm`) and, unless `relu` is False, ReLU: `[..., Ci] -> [..., Co]`.
 
     In evaluation mode BatchNorm is an affine map and is folded into the linear one. `affine` and `activate` are the two
     halves of `forward`, for callers that compute the linear map in pieces (before grouping, before interpolation).
     The weight starts as Xavier's uniform distribution, as in PointNet++.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, relu: bool = True) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, relu: bool = True, norm: Norm = "batch") -> None:
         super().__init__()
         self.linear = nn.Linear(in_channels, out_channels, bias=False)
-        self.norm = nn.BatchNorm1d(out_channels)
+        self.norm = make_norm(norm, out_channels)
         self.relu = relu
         nn.init.xavier_uniform_(self.linear.weight)
 
@@ -34,7 +73,10 @@ class Layer(nn.Module):
 
     def affine(self) -> tuple[Tensor, Tensor | None]:
         """Weight [Co, Ci] and bias [Co] to apply now; no bias in training, where `activate` normalises."""
-        if self.training:
+        if isinstance(self.norm, FrozenNorm):
+            scale, shift = self.norm.affine()
+            return self.linear.weight * scale[:, None], shift
+        if self.training or isinstance(self.norm, nn.Identity):
             return self.linear.weight, None
         scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
         return self.linear.weight * scale[:, None], self.norm.bias - self.norm.running_mean * scale
@@ -42,7 +84,7 @@ class Layer(nn.Module):
     def activate(self, y: Tensor) -> Tensor:
         """What follows the linear map; `y` [..., Co] contiguous, overwritten in evaluation mode."""
         shape, y = y.shape, y.view(-1, y.shape[-1])  # BatchNorm over rows: PyTorch's fast channels-last kernels
-        if self.training:
+        if self.training and not isinstance(self.norm, FrozenNorm):
             y = self.norm(y)
         if self.relu:
             y = y.relu_()

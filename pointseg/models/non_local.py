@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pointseg.models.layers import Layer
+from pointseg.models.layers import Layer, Norm
 
 _TINY_DEGREE = 1e-6  # a node without neighbours gets no message instead of a division by 0
 
@@ -23,7 +23,7 @@ class NonLocalBlock(nn.Module):
         X~  = h(A X W)                     (1), (2), h = ReLU
         out = input + scale * up(X~)       up = linear + BatchNorm back to C channels; the scale starts at 0
 
-    Affinities, with S and T [N, c] two learned linear embeddings of the input (c = C / channel_stride), as in Wang et
+    Affinities, with S and T [N, c] two learned linear embeddings of the input (c = C // channel_stride), as in Wang et
     al., and X W a third:
 
     - "similarity": A_ij = s_i . t_j, (3); the paper's experiments.
@@ -32,6 +32,8 @@ class NonLocalBlock(nn.Module):
 
     The first two have no nonlinearity between the products, so S (T^T X W) is computed instead of (S T^T) X W whenever
     N > c: the same function, no [N, N] matrix. The third is computed blockwise by PyTorch's attention.
+
+    `norm` is the normalisation in `up`: BatchNorm, frozen statistics, or none, as for LatentGNN.
     """
 
     def __init__(
@@ -39,16 +41,18 @@ class NonLocalBlock(nn.Module):
         in_channels: int,
         channel_stride: int = 2,
         affinity: Literal["similarity", "laplacian", "softmax"] = "similarity",
+        *,
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        if channel_stride < 1 or in_channels < 1 or in_channels % channel_stride:
-            raise ValueError(f"in_channels must be a multiple of channel_stride={channel_stride}, got {in_channels}")
+        if channel_stride < 1 or in_channels < channel_stride:
+            raise ValueError(f"in_channels must be at least channel_stride={channel_stride} >= 1, got {in_channels}")
         if affinity not in ("similarity", "laplacian", "softmax"):
             raise ValueError(f"affinity must be 'similarity', 'laplacian' or 'softmax', got {affinity!r}")
         reduced = in_channels // channel_stride
         self.in_channels, self.reduced, self.affinity = in_channels, reduced, affinity
         self.embed = nn.Linear(in_channels, 3 * reduced, bias=False)  # S, T and X W side by side
-        self.expand = Layer(reduced, in_channels, relu=False)
+        self.expand = Layer(reduced, in_channels, relu=False, norm=norm)
         self.scale = nn.Parameter(torch.zeros(()))
         for part in self.embed.weight.split(reduced):
             nn.init.xavier_uniform_(part)
