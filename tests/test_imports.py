@@ -31,6 +31,7 @@ ALLOWED = {
     "pointseg.scannet.ply": {"pointseg.atomic"},
     "pointseg.data": STORE | {"pointseg.data"},
     "pointseg.models": {"pointnet2_ops", "pointseg.models", "pointseg.config"},
+    "pointseg.images": {"pointseg.images", "pointseg.models"},
     "pointseg.losses": set(),
     "pointseg.metrics": LABELS,
     "pointseg.rundir": {"pointseg.config", "pointseg.config_file", "pointseg.atomic"},
