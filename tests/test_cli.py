@@ -127,7 +127,7 @@ def test_files_where_folders_belong_and_the_other_way_round(capsys, trained: Pat
 
 def test_chunks_smaller_than_the_first_level(capsys: pytest.CaptureFixture) -> None:
     line = fails(capsys, "config", "--set", "data.num_points=512")
-    assert "data.num_points must be at least the 1024 centres of model.levels[0].points, got 512" in line
+    assert "data.num_points must be at least the 1024 centres that the network samples, got 512" in line
 
 
 def test_checkpoint_of_another_architecture(capsys: pytest.CaptureFixture, trained: Path) -> None:

@@ -82,10 +82,17 @@ class Layer(nn.Module):
         return self.linear.weight * scale[:, None], self.norm.bias - self.norm.running_mean * scale
 
     def activate(self, y: Tensor) -> Tensor:
-        """What follows the linear map; `y` [..., Co] contiguous, overwritten in evaluation mode."""
+        """What follows the linear map; `y` [..., Co] contiguous, overwritten in evaluation mode.
+
+        One row has no variance: it is normalised by the running statistics in training too.
+        """
         shape, y = y.shape, y.view(-1, y.shape[-1])  # BatchNorm over rows: PyTorch's fast channels-last kernels
         if self.training and not isinstance(self.norm, FrozenNorm):
-            y = self.norm(y)
+            norm = self.norm
+            if isinstance(norm, _BatchNorm) and len(y) == 1:
+                y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+            else:
+                y = norm(y)
         if self.relu:
             y = y.relu_()
         return y.view(shape)
