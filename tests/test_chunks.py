@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.crops import restated_chunk
 from pointseg.config import DataConfig
 from pointseg.data.chunks import rotate_z, sample_chunk
 from pointseg.scannet.labels import IGNORE
-from pointseg.store import SceneStore
+from pointseg.store import Scene, SceneStore, StoreMeta, write_store
 
 CONFIG = DataConfig(num_points=512, min_occupied=0.0)
 
@@ -86,6 +88,30 @@ def test_blocks_that_are_not_valid_are_drawn_again(make_store) -> None:
 def test_a_scene_without_a_valid_block_still_gives_a_chunk(store: SceneStore) -> None:
     hopeless = dataclasses.replace(CONFIG, min_annotated=1.0, min_occupied=1.0, max_draws=3)
     assert len(sample_chunk(store, 0, np.random.default_rng(0), hopeless).xyz) == 512
+
+
+@pytest.mark.parametrize("min_annotated", [0.7, 0.96, 1.0])
+def test_chunks_are_those_of_the_released_script(make_store, min_annotated: float) -> None:
+    """From the same random numbers; the plain restatement looks at the whole scene at every draw."""
+    store = SceneStore(make_store(points=5000) / "train.h5")
+    config = dataclasses.replace(CONFIG, min_annotated=min_annotated, min_occupied=0.02)
+    for seed in range(20):
+        chunk = sample_chunk(store, seed % 3, np.random.default_rng(seed), config)
+        scene = store[seed % 3]
+        index, inside = restated_chunk(scene.xyz, scene.label, np.random.default_rng(seed), config)
+        np.testing.assert_array_equal(chunk.index, index)
+        np.testing.assert_array_equal(chunk.inside, inside)
+
+
+@pytest.mark.parametrize("extent", [(0, 0, 0), (9, 0, 0), (0, 0, 2.5), (1.2, 40, 2.5), (9, 9, 0)])
+def test_awkward_scenes_give_chunks(tmp_path: Path, extent: tuple[float, float, float]) -> None:
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform(-1, 1, (50, 3)) * extent
+    scene = Scene("scene0000_00", xyz.astype(np.float32), np.zeros((50, 3), np.uint8), np.zeros(50, np.uint8))
+    write_store(tmp_path / "a.h5", "train", [scene], StoreMeta(class_names=("wall",), ignore=255, aligned=True))
+    chunk = sample_chunk(SceneStore(tmp_path / "a.h5"), 0, rng, DataConfig(num_points=64))
+    np.testing.assert_array_equal(chunk.xyz, scene.xyz[chunk.index])
+    assert chunk.inside.any()
 
 
 def test_rotation_is_about_z() -> None:

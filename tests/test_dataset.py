@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
 from pointseg.config import DataConfig, TrainConfig
-from pointseg.data.dataset import ChunkDataset, Draw, StepSampler, steps_of, training_loader
+from pointseg.data.dataset import Batch, ChunkDataset, Draw, StepSampler, steps_of, training_loader
 from pointseg.store import SceneStore
 
 DATA = DataConfig(num_points=64, min_occupied=0.0, workers=0)
@@ -55,14 +58,27 @@ def test_steps_cover_all_epochs() -> None:
     assert steps_of(3, epochs=1, batch_size=4) == 1
 
 
-def test_batches_do_not_depend_on_the_number_of_workers(dataset: ChunkDataset) -> None:
-    def batches(workers: int) -> list:
-        dataset.config = dataclasses.replace(DATA, workers=workers, color=True)
-        return list(training_loader(dataset, sampler(dataset, last=3), pin_memory=False))
+def _batches(dataset: ChunkDataset, rank: int, world_size: int) -> list[Batch]:
+    """What one of `world_size` processes trains on in the first three steps, two epochs and a bit."""
+    torch.set_num_threads(1)
+    mine = sampler(dataset, last=3, rank=rank, world_size=world_size)
+    return [
+        {key: value.numpy() for key, value in batch.items()}
+        for batch in training_loader(dataset, mine, pin_memory=False)
+    ]
 
-    for one, two in zip(batches(0), batches(2), strict=True):
-        for key in ("xyz", "features", "label", "inside", "scene"):
-            assert torch.equal(one[key], two[key])
+
+def test_batches_do_not_depend_on_workers_and_processes(dataset: ChunkDataset) -> None:
+    dataset.config = dataclasses.replace(DATA, color=True)
+    whole = _batches(dataset, 0, 1)
+    for workers, world_size in itertools.product((0, 1, 2), (1, 2)):
+        dataset.config = dataclasses.replace(DATA, color=True, workers=workers)
+        with ProcessPoolExecutor(world_size, multiprocessing.get_context("fork")) as processes:
+            parts = [processes.submit(_batches, dataset, rank, world_size) for rank in range(world_size)]
+        for rank, part in enumerate(parts):
+            for batch, expected in zip(part.result(), whole, strict=True):
+                for key in ("xyz", "features", "label", "inside", "scene"):
+                    np.testing.assert_array_equal(batch[key], expected[key][rank::world_size])
 
 
 def test_a_batch(dataset: ChunkDataset) -> None:

@@ -74,6 +74,36 @@ def test_covering_chunks_score_every_point(num_points: int):
     assert counts.min() >= 1
 
 
+def _awkward_scene(name: str) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    if name == "one vertex":
+        return np.full((1, 3), -3.7, np.float32)
+    if name == "line":
+        return (rng.uniform(0, 9, (700, 1)) * [0.6, 0.8, 0]).astype(np.float32)
+    if name == "corridor of 40 m":
+        return rng.uniform([5, -20, 0], [6.7, 20, 2.5], (20_000, 3)).astype(np.float32)
+    if name == "L-shape":
+        legs = rng.uniform(0, [[9, 1.2, 2.5]], (4000, 3)), rng.uniform(0, [[1.2, 9, 2.5]], (4000, 3))
+        return np.concatenate(legs).astype(np.float32)
+    if name == "fewer points than a chunk":
+        return _room(points=100)
+    assert name == "stray vertex"
+    return np.append(_room(points=3000), [[900, -900, 40]], axis=0).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "name", ["one vertex", "line", "corridor of 40 m", "L-shape", "fewer points than a chunk", "stray vertex"]
+)
+@pytest.mark.parametrize("num_points", [128, 2048])
+def test_coverage_of_awkward_scenes_is_complete(name: str, num_points: int):
+    xyz = _awkward_scene(name)
+    votes = Votes(len(xyz), outputs=1)
+    for chunk in covering_chunks(xyz, DataConfig(num_points=num_points), np.random.default_rng(2)):
+        assert chunk.index.shape == (num_points,)
+        votes.add(chunk, np.ones((num_points, 1), np.float32))
+    assert np.count_nonzero(votes.counts) == len(xyz)
+
+
 def test_covering_chunks_repeat_a_point_only_when_the_column_has_too_few():
     xyz = _room((1.0, 1.0), 700)
     sizes = []
