@@ -55,6 +55,7 @@ ALLOWED = {
     "pointseg.report.charts": set(),
     "pointseg.report.comparison": {"pointseg.rundir"},
     "pointseg.demo": {"pointseg"},
+    "pointseg.reproduction": {"pointseg"},
     "pointseg.doctor": {"pointnet2_ops"},
     "pointseg.cli": {"pointseg"},
     "pointseg.__main__": {"pointseg.cli"},

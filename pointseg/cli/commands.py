@@ -15,6 +15,7 @@ from pointseg.cli.evaluate import evaluate
 from pointseg.cli.predict import predict
 from pointseg.cli.preprocess import preprocess
 from pointseg.cli.report import report
+from pointseg.cli.reproduce import reproduce
 from pointseg.cli.synth import synth
 from pointseg.cli.train import train
 from pointseg.errors import InputError
@@ -26,6 +27,7 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
+    "reproduce": reproduce,
     "predict": predict,
     "report": report,
     "demo": demo,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
@@ -33,13 +34,28 @@ def format_comparison(result: dict[str, Any], form: str) -> str:
     """What `pointseg.evaluation.compare.compare` found, in one of the formats of `pointseg compare`; in %."""
     if form == "json":
         return json.dumps(result, indent=1) + "\n"
-    tables = [scores_table(result), classes_table(result)]
+    return format_tables(result, tables_of(result), form, title=f"Comparison of {len(result['rows'])} networks")
+
+
+class Table(NamedTuple):
+    title: str
+    heading: list[str]
+    rows: list[list[str]]
+
+
+def tables_of(result: dict[str, Any]) -> list[Table]:
+    """What `pointseg compare` shows."""
+    return [Table("Scores", *scores_table(result)), Table("Classes", *classes_table(result))]
+
+
+def format_tables(result: dict[str, Any], tables: Sequence[Table], form: str, *, title: str) -> str:
+    """Tables of a comparison, and what its figures are, in one of the formats but JSON."""
     if form == "text":
-        return "\n\n".join(_text(*table) for table in tables) + f"\n\n{footer(result)}\n"
+        return "\n\n".join(_text(table.heading, table.rows) for table in tables) + f"\n\n{footer(result)}\n"
     if form == "markdown":
-        return "\n\n".join(_markdown(*table) for table in tables) + f"\n\n{footer(result)}\n"
+        return "\n\n".join(_markdown(table.heading, table.rows) for table in tables) + f"\n\n{footer(result)}\n"
     if form == "latex":
-        return "\n\n".join(_latex(*table) for table in tables) + f"\n\n% {footer(result)}\n"
+        return "\n\n".join(_latex(table.heading, table.rows) for table in tables) + f"\n\n% {footer(result)}\n"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -47,16 +63,17 @@ def format_comparison(result: dict[str, Any], form: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("comparison.html.jinja").render(result=result, tables=tables, footer=footer(result))
+    template = environment.get_template("comparison.html.jinja")
+    return template.render(title=title, result=result, tables=tables, footer=footer(result))
 
 
-def scores_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows: each row's mean (range over seeds), below it the difference to the first row."""
+def scores_table(result: dict[str, Any], *, differences: bool = True) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows: each row's mean (range over seeds), below it the difference to the first row if wanted."""
     columns = list(result["rows"][0]["scores"])
     rows = []
     for row in result["rows"]:
         rows.append([row["name"], str(len(row["seeds"])), *(_spread(row["scores"][column]) for column in columns)])
-        if row["difference"] is not None:
+        if differences and row["difference"] is not None:
             rows.append(["  difference to the first", "", *(_change(row["difference"][column]) for column in columns)])
     return ["", "seeds", *columns], rows
 
