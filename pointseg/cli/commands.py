@@ -12,6 +12,7 @@ from pointseg.cli.config import show_config
 from pointseg.cli.demo import demo
 from pointseg.cli.doctor import doctor
 from pointseg.cli.evaluate import evaluate
+from pointseg.cli.explain import explain
 from pointseg.cli.predict import predict
 from pointseg.cli.preprocess import preprocess
 from pointseg.cli.report import report
@@ -29,6 +30,7 @@ COMMANDS = {
     "compare": compare,
     "reproduce": reproduce,
     "predict": predict,
+    "explain": explain,
     "report": report,
     "demo": demo,
     "doctor": doctor,

@@ -153,6 +153,15 @@ class LatentGNN(nn.Module):
             affinity = (affinity * self.mixture_weights[:, None, None]).sum(dim=1, keepdim=True)
         return affinity
 
+    def latent_weights(self, x: Tensor) -> Tensor:
+        """Psi of (8), what each position gives to each latent node, for inspection: [B, C, *spatial] -> [B, D, N].
+
+        Of unit mean square over the positions. In training mode it moves running statistics as a forward pass does.
+        """
+        self._check_input(x)
+        collect = self._sides(_rows(x.flatten(2)))[1]
+        return (collect / _lengths(collect, dim=1).unsqueeze(1) * collect.shape[1] ** 0.5).transpose(1, 2)
+
     def load_reference_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Loads the state dict of the authors' released module, `LatentGNNV1`, of the same settings.
 

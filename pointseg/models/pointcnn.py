@@ -93,12 +93,19 @@ class PointCNN(nn.Module):
         return self.head(x)
 
     def _levels(self, xyz: Tensor) -> list[Tensor]:
-        """The points of every level: all of them, then farthest-point samples, each the next one's beginning."""
+        """The points of every level: all of them, then farthest-point samples, each a beginning of the one before."""
         if xyz.dim() != 3 or xyz.shape[2] != 3 or xyz.shape[1] < self.points[0]:
             raise ValueError(f"xyz must be [B, N, 3] with N >= {self.points[0]}, got {list(xyz.shape)}")
         samples = furthest_point_sample(xyz, self.points[0])
         centres = gather_operation(xyz.transpose(1, 2), samples).transpose(1, 2)
         return [xyz, *(centres[:, :count] for count in self.points)]
+
+    @torch.no_grad()
+    def level_indices(self, xyz: Tensor) -> list[Tensor]:
+        """Which points of `xyz` [B, N, 3] are the points of each level: [B, M_l] int64."""
+        everything = torch.arange(xyz.shape[1], device=xyz.device).expand(len(xyz), -1)
+        samples = furthest_point_sample(xyz, self.points[0]).long()
+        return [everything, *(samples[:, :count] for count in self.points)]
 
 
 class Dense(nn.Module):

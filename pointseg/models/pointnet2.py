@@ -107,6 +107,12 @@ class PointNet2(nn.Module):
         return self.head(x)
 
     @torch.no_grad()
+    def level_indices(self, xyz: Tensor) -> list[Tensor]:
+        """Which points of `xyz` [B, N, 3] are the centres of each level: [B, M_l] int64."""
+        samples = furthest_point_sample(xyz, self.points[0]).long()
+        return [samples[:, :count] for count in self.points]
+
+    @torch.no_grad()
     def geometry(self, xyz: Tensor) -> Geometry:
         """Samples, balls and interpolation weights of `xyz` [B, N, 3] for all levels."""
         samples = furthest_point_sample(xyz, self.points[0])
