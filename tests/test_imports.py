@@ -18,7 +18,7 @@ SCORES = {"pointseg.metrics", "pointseg.config", "pointseg.evaluation.definition
 # Module or package (the longest name that fits counts) -> what it may import of this project.
 ALLOWED = {
     "pointnet2_ops": {"pointnet2_ops"},
-    "pointseg": set(),
+    "pointseg": {"pointseg.prediction"},  # the Python API, imported when it is asked for
     "pointseg.errors": set(),
     "pointseg.atomic": set(),
     "pointseg.process": set(),
@@ -43,7 +43,14 @@ ALLOWED = {
     | SCORES
     | {"pointseg.evaluation.scene_files", "pointseg.rundir", "pointseg.config_file"},
     "pointseg.evaluation.scene_files": LABELS | SCORES | {"pointseg.atomic"},
-    "pointseg.prediction": {"pointseg.prediction", "pointseg.evaluation", "pointseg.scannet.ply"} | DATA | LEARNING,
+    "pointseg.prediction": {
+        "pointseg.prediction",
+        "pointseg.evaluation",
+        "pointseg.scannet.ply",
+        "pointseg.config_file",
+    }
+    | DATA
+    | LEARNING,
     "pointseg.prediction.formats": {"pointseg.scannet.ply"},
     "pointseg.prediction.frame": set(),
     "pointseg.training": {"pointseg.training", "pointseg.evaluation", "pointseg.config_file"} | DATA | LEARNING,

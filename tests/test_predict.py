@@ -14,11 +14,11 @@ from pointseg.evaluation.inference import output_classes
 from pointseg.models import build_model
 from pointseg.prediction.frame import find_frame
 from pointseg.prediction.predict import predict_file
+from pointseg.prediction.segmenter import load_run
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NYU40_IDS, colorize
 from pointseg.scannet.ply import read_ply, write_ply
 
-CPU = torch.device("cpu")
 MODEL = ModelConfig(
     levels=(
         LevelConfig(points=64, scales=(ScaleConfig(radius=0.3, neighbours=8, mlp=(16,)),)),
@@ -64,7 +64,9 @@ def _predict(run: RunDirectory, source: Path, **options) -> tuple[np.ndarray, li
     """The vertices written and what was said."""
     said: list[str] = []
     target = source.with_name("out.ply")
-    said.append(predict_file(run, source, target, device=CPU, say=said.append, progress=False, **options))
+    said.append(
+        predict_file(load_run(run.path, device="cpu"), source, target, say=said.append, progress=False, **options)
+    )
     return read_ply(target).vertices, said
 
 
@@ -194,9 +196,9 @@ def test_wrong_input_is_refused(run: RunDirectory, tmp_path: Path):
     with pytest.raises(InputError, match="scale: expected metres per unit"):
         _predict(run, tmp_path / "room.ply", scale=0.0)
     with pytest.raises(InputError, match=r"out: expected a file named \.ply"):
-        predict_file(run, tmp_path / "room.ply", tmp_path / "out.las", device=CPU, progress=False)
+        predict_file(load_run(run.path), tmp_path / "room.ply", tmp_path / "out.las", progress=False)
     with pytest.raises(InputError, match="is not a run directory"):
-        predict_file(RunDirectory(tmp_path), tmp_path / "room.ply", tmp_path / "out.ply", device=CPU, progress=False)
+        load_run(tmp_path)
 
 
 def test_a_single_point(run: RunDirectory, tmp_path: Path):

@@ -10,30 +10,28 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from pointseg.errors import InputError
-from pointseg.evaluation.inference import load_network, output_classes, vote
 from pointseg.prediction.formats import Cloud, read_cloud
 from pointseg.prediction.frame import Up, find_frame
-from pointseg.rundir import RunDirectory
-from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES, colorize, train_to_nyu40
+from pointseg.prediction.segmenter import Segmenter
+from pointseg.scannet.labels import CLASS_NAMES, NUM_CLASSES, colorize, train_to_nyu40
 from pointseg.scannet.ply import write_ply
 
 
 def predict_file(
-    run: RunDirectory,
+    segmenter: Segmenter,
     source: Path,
     target: Path,
     *,
     up: Up | Literal["auto"] = "auto",
     scale: float | None = None,
-    device: torch.device,
+    votes: int | None = None,
     say: Callable[[str], None] = print,
     progress: bool = True,
 ) -> str:
-    """Labels the points of `source` with the network of `run` and writes them to the PLY file `target`.
+    """Labels the points of `source` and writes them to the PLY file `target`.
 
     The file written has the points of the file read, in the same order, with the same coordinates and faces, and for
     each point: `red green blue` = the colour of its class, `label` = the NYU40 id of its class as in ScanNet's own
@@ -43,25 +41,24 @@ def predict_file(
 
     Args:
         up: the file's direction that points up; "auto" guesses. scale: metres per unit; None guesses.
+        votes: passes over the scene; None: as the network's configuration says.
         say: is told, before the network runs, what was read and guessed.
 
     Returns:
         what was found, for a person.
 
     Raises:
-        InputError: no run or checkpoint, a file that cannot be read, one without colours for a network that was
-            trained with them, no finite points.
+        InputError: a file that cannot be read, one without colours for a network that was trained with them, no
+            finite points.
     """
     if target.suffix.lower() != ".ply":
         raise InputError(f"out: expected a file named .ply, got {target}")
     if scale is not None and not (np.isfinite(scale) and scale > 0):
         raise InputError(f"scale: expected metres per unit, more than 0, got {scale:g}")
-    config = run.load_config()
     _check_target(target)
-    model, _ = load_network(run, config, device)
     cloud = read_cloud(source)
-    if config.data.color and cloud.rgb is None:
-        raise InputError(f"{source}: the network of {run.path} was trained with colours, but the file has none")
+    if segmenter.config.data.color and cloud.rgb is None:
+        raise InputError(f"{source}: {segmenter.source} was trained with colours, but the file has none")
 
     finite = np.isfinite(cloud.xyz).all(axis=1)
     if not finite.any():
@@ -71,25 +68,9 @@ def predict_file(
         say(line)
 
     with tqdm(desc="labelling", unit="chunk", disable=not progress, dynamic_ncols=True) as bar:
-        votes = vote(
-            model,
-            frame.to_room(cloud.xyz[finite]),
-            cloud.rgb[finite] if config.data.color and cloud.rgb is not None else None,
-            config.data,
-            outputs=output_classes(config),
-            passes=config.evaluate.votes,
-            batch_size=config.evaluate.batch_size,
-            seed=[config.evaluate.seed],
-            device=device,
-            name=str(source),
-            on_chunk=bar.update,
+        train_id, probability, _ = segmenter.label(
+            cloud.xyz, cloud.rgb, finite, frame, votes=votes, on_chunk=bar.update
         )
-    train_id = np.full(len(finite), IGNORE, np.uint8)
-    probability = np.zeros(len(finite), np.float32)
-    answer = votes.label()
-    train_id[finite] = np.where(answer < NUM_CLASSES, answer, IGNORE)
-    probability[finite] = votes.probability()
-
     write_ply(
         target,
         cloud.xyz,
