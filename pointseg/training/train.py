@@ -31,9 +31,11 @@ from pointseg.evaluation.inference import output_classes
 from pointseg.losses import class_weights, segmentation_loss
 from pointseg.models import build_model
 from pointseg.models.layers import set_bn_momentum
+from pointseg.models.pointnet2 import Geometry
 from pointseg.rundir import RunDirectory, describe_run, load_weights
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
 from pointseg.store import SceneStore
+from pointseg.training.ahead import ahead
 
 # What may change when a run goes on; anything else would make it another run.
 CHANGEABLE_ON_RESUME = (
@@ -100,7 +102,7 @@ def train(
     ):
         model.train()
         window.wait()
-        for step, batch in enumerate(loader, first_step):
+        for step, (batch, geometry) in enumerate(ahead(loader, model, context.device), first_step):
             window.loaded()
             samples = step * settings.batch_size
             lr, momentum = learning_rate(settings, samples), bn_momentum(settings, samples)
@@ -110,7 +112,7 @@ def train(
             torch.manual_seed(_step_seed(settings.seed, step, context.rank))
             buffers = _copy_buffers(model) if settings.on_nonfinite == "skip" else {}
 
-            loss_sum, correct, count = _forward(network, batch, weight, settings, context.device)
+            loss_sum, correct, count = _forward(network, batch, geometry, weight, settings)
             # One reduction a step: all processes divide by the same number of points and stop at the same step.
             mine = torch.stack([loss_sum.detach().double(), correct.double(), count.double()]).cpu()
             stop = torch.tensor([float(interrupted())], dtype=torch.float64)
@@ -160,16 +162,16 @@ def bn_momentum(config: TrainConfig, samples: int) -> float:
 
 
 def _forward(
-    network: nn.Module, batch: Batch, weight: Tensor | None, settings: TrainConfig, device: torch.device
+    network: nn.Module, batch: Batch, geometry: Geometry | None, weight: Tensor | None, settings: TrainConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted loss summed over the supervised points (with gradient), correct ones, supervised ones."""
-    xyz, label, inside = (batch[key].to(device, non_blocking=True) for key in ("xyz", "label", "inside"))
-    features = batch["features"].to(device, non_blocking=True) if batch["features"] is not None else None
+    xyz, features, label = batch["xyz"], batch["features"], batch["label"]
     if settings.unannotated == "class":
         label = label.masked_fill(label == IGNORE, NUM_CLASSES)
-    supervised = inside & (label != IGNORE)
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        logits = network(xyz, features)  # [B, N, classes]
+    supervised = batch["inside"] & (label != IGNORE)
+    with torch.autocast(xyz.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        # [B, N, classes]; only a network that has a geometry is given one
+        logits = network(xyz, features) if geometry is None else network(xyz, features, geometry)
     loss_sum, count = segmentation_loss(logits.float(), label, supervised, weight)
     correct = ((logits.argmax(dim=-1) == label) & supervised).sum()
     return loss_sum, correct, count
