@@ -8,6 +8,8 @@
 STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   // xyz [B, N, 3] -> int32 [B, npoint]
   m.def("furthest_point_sample(Tensor xyz, int npoint) -> Tensor");
+  // The same by a given CUDA kernel (FpsKernel in cuda/furthest_point_sample.cuh), for benchmarks.
+  m.def("furthest_point_sample_by(Tensor xyz, int npoint, int kernel) -> Tensor");
   // xyz [B, N, 3], new_xyz [B, M, 3] -> int32 idx [B, M, nsample], int32 count [B, M]
   m.def("ball_query(Tensor xyz, Tensor new_xyz, float radius, int nsample) -> (Tensor, Tensor)");
   // unknown [B, N, 3], known [B, M, 3] -> distance [B, N, 3] (dtype of xyz), int32 idx [B, N, 3]

@@ -8,25 +8,30 @@ using namespace pointnet2::cuda;
 
 extern "C" {
 
-// points_per_thread: -1 lets the launcher choose, 0 is the bucket kernel; else 4, 8 or 16 points in
-// registers.
-int64_t fps_scratch(int is_double, int64_t B, int size, int points_per_thread) {
-  int points = points_per_thread;
-  if (points < 0 && is_double) fps_points_per_thread<double>(size, &points);
-  if (points < 0 && !is_double) fps_points_per_thread<float>(size, &points);
-  return is_double ? fps_scratch_bytes<double>(B, size, 0) : fps_scratch_bytes<float>(B, size, points);
+// kernel: a FpsKernel.
+int64_t fps_scratch(int is_double, int64_t B, int size, int kernel) {
+  FpsPlan plan;
+  if (is_double) {
+    fps_plan<double>(size, static_cast<FpsKernel>(kernel), &plan);
+    return fps_scratch_bytes<double>(B, size, plan);
+  }
+  fps_plan<float>(size, static_cast<FpsKernel>(kernel), &plan);
+  return fps_scratch_bytes<float>(B, size, plan);
 }
 
-int furthest_point_sample(int is_double, const void* xyz, int64_t B, int size, int npoint,
+// points_per_thread: 0 leaves it to the plan.
+int furthest_point_sample(int is_double, const void* xyz, int64_t B, int size, int npoint, int kernel,
                           int points_per_thread, int* idx, char* scratch) {
-  int points = points_per_thread;
-  if (is_double) {
-    return launch_furthest_point_sample(static_cast<const double*>(xyz), B, size, npoint, 0, idx, scratch,
+  const auto start = [&](auto tag) -> int {
+    using T = decltype(tag);
+    FpsPlan plan;
+    const cudaError_t error = fps_plan<T>(size, static_cast<FpsKernel>(kernel), &plan);
+    if (error != cudaSuccess) return error;
+    if (points_per_thread > 0) plan.points_per_thread = points_per_thread;
+    return launch_furthest_point_sample(static_cast<const T*>(xyz), B, size, npoint, plan, idx, scratch,
                                         nullptr);
-  }
-  if (points < 0) fps_points_per_thread<float>(size, &points);
-  return launch_furthest_point_sample(static_cast<const float*>(xyz), B, size, npoint, points, idx, scratch,
-                                      nullptr);
+  };
+  return is_double ? start(double{}) : start(float{});
 }
 
 int ball_query(int is_double, const void* xyz, const void* new_xyz, int64_t B, int64_t N, int64_t M,

@@ -36,6 +36,7 @@ KERNEL_FLAGS = [
     "-Wno-unknown-pragmas",
 ]
 ELEMENT_TYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
+FPS_KERNELS = {"choose": -1, "buckets": 0, "steps": 1, "rounds": 2}
 
 
 class EmulatedError(Exception):
@@ -108,11 +109,13 @@ class Emulator:
 
     # ---- geometry
 
-    def furthest_point_sample(self, xyz: Tensor, npoint: int, points_per_thread: int = -1) -> Tensor:
+    def furthest_point_sample(
+        self, xyz: Tensor, npoint: int, kernel: str = "choose", points_per_thread: int = 0
+    ) -> Tensor:
+        """points_per_thread: of the kernels that keep points in registers; 0: as the launcher chooses."""
         B, N, _ = xyz.shape
-        double = int(xyz.dtype == torch.float64)
-        scratch = self.library.fps_scratch(double, i64(B), N, points_per_thread)
-        idx = self.output(B * npoint * 4)
+        double, number = int(xyz.dtype == torch.float64), FPS_KERNELS[kernel]
+        idx, scratch = self.output(B * npoint * 4), self.library.fps_scratch(double, i64(B), N, number)
         self.call(
             "furthest_point_sample",
             double,
@@ -120,6 +123,7 @@ class Emulator:
             i64(B),
             N,
             npoint,
+            number,
             points_per_thread,
             idx,
             self.output(max(scratch, 1)),

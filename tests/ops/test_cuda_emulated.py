@@ -127,22 +127,33 @@ def test_emulator_refuses_launches(
 EMULATED_CLOUDS = [name for name, xyz in CLOUDS.items() if xyz.shape[0] > 0 and name != "large room"]
 
 
+# Kernel and points a thread keeps in registers.
+FPS_VARIANTS = [("buckets", 0), ("steps", 8), *[("rounds", points) for points in (2, 4, 8, 16)]]
+
+
 @pytest.mark.parametrize("name", EMULATED_CLOUDS)
 def test_furthest_point_sample(emulators: dict[int, Emulator], name: str) -> None:
     xyz = CLOUDS[name]
     npoint = min(xyz.shape[1], 40)
     expected = reference.furthest_point_sample(xyz, npoint)
     emulator = emulators[900]
-    for points_per_thread in (4, 8, 16, 0) if xyz.dtype == torch.float32 else (0,):
-        emulator.schedule(*SCHEDULES[(len(name) + points_per_thread // 4) % 3])
-        assert torch.equal(emulator.furthest_point_sample(xyz, npoint, points_per_thread), expected)
+    for i, (kernel, points) in enumerate(FPS_VARIANTS if xyz.dtype == torch.float32 else FPS_VARIANTS[:1]):
+        emulator.schedule(*SCHEDULES[(len(name) + i) % 3])
+        assert torch.equal(emulator.furthest_point_sample(xyz, npoint, kernel, points), expected), (kernel, points)
 
 
 def test_furthest_point_sample_to_the_last_point(emulator: Emulator) -> None:
     xyz = lattice(1, 150, span=3)  # more points than places: the last picks have distance 0
     expected = reference.furthest_point_sample(xyz, 150)
-    for points_per_thread in (4, 16, 0):
-        assert torch.equal(emulator.furthest_point_sample(xyz, 150, points_per_thread), expected)
+    for kernel, points in FPS_VARIANTS:
+        assert torch.equal(emulator.furthest_point_sample(xyz, 150, kernel, points), expected)
+
+
+def test_furthest_point_sample_with_all_warps(emulators: dict[int, Emulator]) -> None:
+    for xyz in (room(1, 2048), lattice(1, 2000, span=9)):  # 32 candidates, with and without ties
+        emulators[900].schedule(2, 200)
+        actual = emulators[900].furthest_point_sample(xyz, 150, "rounds", 2)
+        assert torch.equal(actual, reference.furthest_point_sample(xyz, 150))
 
 
 @pytest.mark.parametrize(("N", "dtype"), [(5000, torch.float32), (8193, torch.float32), (33_000, torch.float32)])
@@ -160,6 +171,8 @@ def test_furthest_point_sample_with_little_shared_memory(emulators: dict[int, Em
     emulator.library.emulator_set_shared_limit(ctypes.c_int64(99 * 1024))
     try:
         actual = emulator.furthest_point_sample(xyz, 5)
+        with pytest.raises(EmulatedError):
+            emulator.furthest_point_sample(xyz, 5, "rounds")
     finally:
         emulator.library.emulator_set_shared_limit(ctypes.c_int64(227 * 1024))
     assert torch.equal(actual, reference.furthest_point_sample(xyz, 5))
@@ -215,17 +228,17 @@ def test_geometry_without_redux(emulators: dict[int, Emulator]) -> None:
     emulator.schedule(1)
     xyz = lattice(2, 300, span=4)
     expected = reference.furthest_point_sample(xyz, 30)
-    for points_per_thread in (8, 0):
-        assert torch.equal(emulator.furthest_point_sample(xyz, 30, points_per_thread), expected)
+    for kernel, points in FPS_VARIANTS:
+        assert torch.equal(emulator.furthest_point_sample(xyz, 30, kernel, points), expected)
     actual = emulator.ball_query(0.05, 8, xyz, xyz[:, :20])
     assert same(actual, reference.ball_query_with_count(0.05, 8, xyz, xyz[:, :20]))
 
 
 def test_non_finite_points_are_harmless(emulator: Emulator) -> None:
     xyz = lattice(1, 100)
-    xyz[0, 7], xyz[0, 50, 1] = torch.nan, torch.inf
-    for points_per_thread in (4, 0):
-        idx = emulator.furthest_point_sample(xyz, 60, points_per_thread)
+    xyz[0, 7], xyz[0, 50, 1], xyz[0, 64:] = torch.nan, torch.inf, torch.nan  # a bucket without a finite point
+    for kernel in ("buckets", "steps", "rounds"):
+        idx = emulator.furthest_point_sample(xyz, 60, kernel)
         assert idx.min() >= 0
         assert idx.max() < 100
     emulator.ball_query(0.1, 4, xyz, xyz)
@@ -240,7 +253,8 @@ def test_any_cloud(emulators: dict[int, Emulator], xyz: Tensor, data: st.DataObj
     emulator = emulators[900]
     emulator.schedule(seed, 30)
     npoint = data.draw(st.integers(1, min(40, xyz.shape[1])))
-    idx = emulator.furthest_point_sample(xyz, npoint)
+    kernel, points = data.draw(st.sampled_from(FPS_VARIANTS if xyz.dtype == torch.float32 else FPS_VARIANTS[:1]))
+    idx = emulator.furthest_point_sample(xyz, npoint, kernel, points)
     assert torch.equal(idx, reference.furthest_point_sample(xyz, npoint))
     radius = data.draw(st.sampled_from([1 / 64, 0.1, 50.0]))
     centres = xyz[:, :npoint].contiguous()
