@@ -164,7 +164,7 @@ def test_torchvision_missing_or_not_loading_is_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        ({"backbone": "resnet18"}, "backbone must be one of resnet50, resnet101"),
+        ({"backbone": "resnet19"}, "backbone must be one of resnet18, resnet50, resnet101"),
         ({"pretrained": "yes"}, "pretrained must be none, imagenet or coco"),
         ({"pretrained": "coco", "backbone": "resnet101"}, "pretrained='coco' needs backbone='resnet50'"),
     ],

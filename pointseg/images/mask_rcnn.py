@@ -11,13 +11,13 @@ from torch import nn
 from pointseg.errors import InputError
 from pointseg.images.context import insert_context
 
-BACKBONES = ("resnet50", "resnet101", "resnext101_32x8d")  # those of the paper's Table 1
+BACKBONES = ("resnet18", "resnet50", "resnet101", "resnext101_32x8d")  # the paper's Table 1, and a small one to try
 
 
 def mask_rcnn(
     stages: Sequence[int] = (3, 4, 5),
     *,
-    backbone: Literal["resnet50", "resnet101", "resnext101_32x8d"] = "resnet50",
+    backbone: Literal["resnet18", "resnet50", "resnet101", "resnext101_32x8d"] = "resnet50",
     num_classes: int = 91,
     pretrained: Literal["none", "imagenet", "coco"] = "none",
     detector: Mapping[str, Any] | None = None,
