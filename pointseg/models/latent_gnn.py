@@ -8,7 +8,7 @@ kernel, D all latent nodes (the sum of the d).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -103,11 +103,6 @@ class LatentGNN(nn.Module):
         self.scale = nn.Parameter(torch.zeros(()))  # lambda of (15)
         if mixture == "affinity":
             self.mixture_weights = nn.Parameter(torch.full((len(dims),), 1 / len(dims)))  # w of (14)
-        kernel = torch.tensor([m for m, d in enumerate(dims) for _ in range(d)])  # [D]: whose node is it?
-        columns = torch.tensor([m for m in range(len(dims)) for _ in range(reduced)])  # [K c]: whose result is it?
-        self.register_buffer("kernel", kernel, persistent=False)
-        self.register_buffer("foreign_nodes", kernel[:, None] != kernel, persistent=False)  # [D, D]
-        self.register_buffer("foreign_columns", kernel[:, None] != columns, persistent=False)  # [D, K c]
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` [B, C, *spatial]; not copied when its memory is channels-last, as `y.transpose(1, 2)` of [B, N, C]."""
@@ -121,10 +116,10 @@ class LatentGNN(nn.Module):
     def context(self, x: Tensor) -> Tensor:
         """Equations (5)-(14): up(X~) [B, N, C] of `x` [B, N, C] contiguous."""
         features, collect, scatter = self._sides(x)
-        # Asymmetric: dividing what Psi produces by its lengths is dividing Psi, and touches much smaller tensors.
-        latent = collect.transpose(1, 2) @ features  # Psi^T X: [B, D, c]
         if self.mode == "asymmetric":
-            latent = latent / _lengths(collect, dim=1).unsqueeze(2)
+            latent = _UnitRowsProduct.apply(collect.transpose(1, 2), features)  # Psi^T X: [B, D, c]
+        else:
+            latent = collect.transpose(1, 2) @ features
         return self._to_visible(scatter, self._messages(latent))
 
     def effective_affinity(self, x: Tensor, rows: Tensor | Sequence[int] | None = None) -> Tensor:
@@ -142,13 +137,13 @@ class LatentGNN(nn.Module):
         self._check_input(x)
         features, collect, scatter = self._sides(_rows(x.flatten(2)))
         if self.mode == "asymmetric":
-            collect = collect / _lengths(collect, dim=1).unsqueeze(1)
+            collect = F.normalize(collect, dim=1)
             scatter = self._unit_rows(scatter)
         if rows is not None:
             scatter = scatter[:, torch.as_tensor(rows, device=x.device)]
-        heard = scatter @ self._latent_affinity(collect.transpose(1, 2) @ features)  # Psi F: [B, R, D]
-        parts = zip(heard.split(self.dims, dim=-1), collect.split(self.dims, dim=-1), strict=True)
-        affinity = torch.stack([one @ other.transpose(1, 2) for one, other in parts], dim=1)
+        latent = (collect.transpose(1, 2) @ features).split(self.dims, dim=1)
+        parts = zip(scatter.split(self.dims, dim=2), latent, collect.split(self.dims, dim=2), strict=True)
+        affinity = torch.stack([s @ _latent_affinity(z) @ c.transpose(1, 2) for s, z, c in parts], dim=1)
         if self.mixture == "affinity":
             affinity = (affinity * self.mixture_weights[:, None, None]).sum(dim=1, keepdim=True)
         return affinity
@@ -181,7 +176,7 @@ class LatentGNN(nn.Module):
 
     def _sides(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of `x` [B, N, C]: X [B, N, c], and Psi [B, N, D] for both directions (`_psi`)."""
-        reduced = [F.normalize(part, dim=-1) for part in self.reduce(x).split(self.reduced, dim=-1)]
+        reduced = _UnitRows.apply(self.reduce(x).unflatten(2, (-1, self.reduced))).unbind(2)
         psi = [self._psi(part, direction) for direction, part in enumerate(reduced)]
         return reduced[0], psi[0], psi[-1]
 
@@ -191,42 +186,27 @@ class LatentGNN(nn.Module):
         return self._unit_rows(psi) if self.mode == "symmetric" else psi
 
     def _unit_rows(self, psi: Tensor) -> Tensor:
-        return psi / self._row_lengths(psi)[..., self.kernel]
+        """[B, N, D] with unit length over each kernel's latent nodes."""
+        return torch.cat([_UnitRows.apply(part) for part in psi.split(self.dims, dim=2)], dim=2)
 
-    def _row_lengths(self, psi: Tensor) -> Tensor:
-        """Lengths over each kernel's latent nodes: [B, N, D] -> [B, N, K]."""
-        return torch.stack([_lengths(part, dim=-1) for part in psi.split(self.dims, dim=-1)], dim=-1)
+    def _messages(self, latent: Tensor) -> list[Tensor]:
+        """(6), (10) of [B, D, c], then each node's W: for each kernel [B, d, c]."""
+        messages = [_latent_affinity(part) @ part for part in latent.split(self.dims, dim=1)]
+        if not self.graph_conv:
+            return messages
+        weights = self.message.expand(len(self.dims), -1, -1)
+        return [message @ weight for message, weight in zip(messages, weights, strict=True)]
 
-    def _latent_affinity(self, latent: Tensor) -> Tensor:
-        """F_X of all kernels as the diagonal blocks of one matrix [B, D, D]; nodes of different kernels do not talk."""
-        unit = F.normalize(latent, dim=-1)
-        cosine = unit @ unit.transpose(1, 2)
-        if len(self.dims) > 1:
-            cosine = cosine.masked_fill(self.foreign_nodes, float("-inf"))
-        return cosine.softmax(dim=-1)
-
-    def _messages(self, latent: Tensor) -> Tensor:
-        """(6), (10) of [B, D, c], then each node's W -> [B, D, K c], kernel m's nodes in columns m c .. (m + 1) c.
-
-        Zeros elsewhere: so one product Psi @ messages [N, D] x [D, K c] propagates all kernels, each on its own.
-        """
-        kernels = len(self.dims)
-        latent = self._latent_affinity(latent) @ latent
-        if self.graph_conv:
-            messages = latent @ self.message.expand(kernels, -1, -1).transpose(0, 1).flatten(1)
-        else:
-            messages = latent.repeat(1, 1, kernels)
-        return messages.masked_fill(self.foreign_columns, 0) if kernels > 1 else messages
-
-    def _to_visible(self, scatter: Tensor, messages: Tensor) -> Tensor:
-        """(7), (11), (14) and up: [B, N, D], [B, D, K c] -> [B, N, C]."""
-        visible = (scatter @ messages).unflatten(2, (len(self.dims), -1))  # A_m X W_m: [B, N, K, c]
-        if self.mode == "asymmetric":
-            visible = visible / self._row_lengths(scatter).unsqueeze(3)
+    def _to_visible(self, scatter: Tensor, messages: Sequence[Tensor]) -> Tensor:
+        """(7), (11), (14) and up: [B, N, D], K x [B, d, c] -> [B, N, C]."""
+        product = _UnitRowsProduct.apply if self.mode == "asymmetric" else torch.matmul
+        parts = scatter.split(self.dims, dim=2)
+        visible = [product(psi, message) for psi, message in zip(parts, messages, strict=True)]  # A_m X W_m: [B, N, c]
         if self.mixture == "affinity":
-            visible = (visible * self.mixture_weights[:, None]).sum(dim=2, keepdim=True)  # (14)
-        rows = self.activation(visible.flatten(0, 1).flatten(1))
-        return self.expand(rows.view(*scatter.shape[:2], -1))
+            rows = (torch.stack(visible, dim=3) * self.mixture_weights).sum(dim=3)  # (14)
+        else:
+            rows = torch.cat(visible, dim=2)
+        return self.expand(self.activation(rows.flatten(0, 1)).view(*scatter.shape[:2], -1))
 
     def _in_blocks(self, x: Tensor) -> bool:
         """Evaluation of many points; a compiler, which plans memory itself, gets the plain computation."""
@@ -242,7 +222,7 @@ class LatentGNN(nn.Module):
             part = slice(direction * self.reduced, (direction + 1) * self.reduced)
             return F.normalize(F.linear(_rows(block), weight[part], None if bias is None else bias[part]), dim=-1)
 
-        latent, squares = 0.0, 0.0
+        latent, squares = 0.0, 0.0  # Psi^T X [B, D, c], and the squared lengths of the columns of Psi [B, D]
         for block in x.split(_BLOCK, dim=2):
             features = reduce(block, 0)
             collect = self._psi(features, 0)
@@ -276,9 +256,56 @@ def _rows(x: Tensor) -> Tensor:
     return x.transpose(1, 2).contiguous()
 
 
-def _lengths(x: Tensor, dim: int) -> Tensor:
-    """Euclidean lengths along `dim`, safe to divide by."""
-    return torch.linalg.vector_norm(x, dim=dim).clamp_min(_TINY_LENGTH)
+def _latent_affinity(latent: Tensor) -> Tensor:
+    """F_X [B, d, d] of one kernel's latent nodes [B, d, c]."""
+    unit = _UnitRows.apply(latent)
+    return (unit @ unit.transpose(1, 2)).softmax(dim=-1)
+
+
+def _lengths(x: Tensor) -> Tensor:
+    """Euclidean lengths of rows, [..., 1], safe to divide by."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_TINY_LENGTH)
+
+
+class _UnitRows(torch.autograd.Function):
+    """Rows [..., c] divided by their lengths: `F.normalize` with a gradient that takes a third of its passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        lengths = _lengths(x)
+        unit = x / lengths
+        ctx.save_for_backward(unit, lengths)
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        unit, lengths = ctx.saved_tensors
+        return torch.addcmul(grad, unit, (grad * unit).sum(dim=-1, keepdim=True), value=-1) / lengths
+
+
+class _UnitRowsProduct(torch.autograd.Function):
+    """`normalize(a, dim=-1) @ b`: `a` [B, R, S], `b` [B, S, T] -> [B, R, T]; the quotient is taken of the product.
+
+    Here `a`, with a row or column a point, is the widest tensor, and T is small: `a` is only read, and its gradient is
+    written once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        lengths = _lengths(a)
+        product = (a @ b) / lengths
+        ctx.save_for_backward(a, b, product, lengths)
+        return product
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """With l a row's length: da = (g / l) b^T - a (g . product) / l^2, db = a^T (g / l)."""
+        a, b, product, lengths = ctx.saved_tensors
+        grad = grad / lengths
+        along = (grad * product).sum(dim=-1, keepdim=True) / lengths
+        # In the memory order of `a`, a transposed view or not.
+        grad_a = grad @ b.transpose(1, 2) if a.stride(2) == 1 else (b @ grad.transpose(1, 2)).transpose(1, 2)
+        return torch.addcmul(grad_a, a, along, value=-1), a.transpose(1, 2) @ grad
 
 
 def _check(
