@@ -28,12 +28,12 @@ from pointseg.distributed import Distributed, distributed_context
 from pointseg.errors import InputError
 from pointseg.images.detection import average_precision, detect, learning_rate, parameter_groups
 from pointseg.images.instances import CocoInstances, GeneratedShapes, draw_batches, load_pycocotools
-from pointseg.images.mask_rcnn import BACKBONES, mask_rcnn
+from pointseg.images.mask_rcnn import BACKBONES, mask_rcnn, small_objects
 
-PAPER = {"backbone": "resnet50", "pretrained": "imagenet", "iterations": 90_000, "batch": 16, "lr": 0.02}
-PAPER |= {"steps": [60_000, 80_000], "warmup": 500, "min_size": 800, "max_size": 1333, "workers": 4}
-SYNTHETIC = {"backbone": "resnet18", "pretrained": "none", "iterations": 600, "batch": 4, "lr": 0.02}
-SYNTHETIC |= {"steps": [400, 550], "warmup": 50, "min_size": 192, "max_size": 192, "workers": 0}
+PAPER = {"backbone": "resnet50", "pretrained": "imagenet", "norm": "frozen", "iterations": 90_000, "batch": 16}
+PAPER |= {"lr": 0.02, "steps": [60_000, 80_000], "warmup": 500, "min_size": 800, "max_size": 1333, "workers": 4}
+SYNTHETIC = {"backbone": "resnet18", "pretrained": "none", "norm": "batch", "iterations": 600, "batch": 4}
+SYNTHETIC |= {"lr": 0.01, "steps": [400, 550], "warmup": 50, "min_size": 96, "max_size": 96, "workers": 0}
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 
 
@@ -49,7 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kind", choices=["latent_gnn", "non_local"], default="latent_gnn")
     parser.add_argument("--kernels", type=int, default=1)
     parser.add_argument("--channel-stride", type=int)
-    parser.add_argument("--norm", choices=["frozen", "batch", "none"], default="frozen", help="of the modules")
+    parser.add_argument("--norm", choices=["frozen", "batch", "none"], help="of the modules")
     parser.add_argument("--backbone", choices=BACKBONES)
     parser.add_argument("--pretrained", choices=["none", "imagenet", "coco"])
     parser.add_argument("--iterations", type=int)
@@ -91,7 +91,11 @@ def run(arguments: argparse.Namespace, here: Distributed) -> None:
         backbone=arguments.backbone,
         num_classes=training.num_classes,
         pretrained=arguments.pretrained,
-        detector={"min_size": arguments.min_size, "max_size": arguments.max_size},
+        detector={
+            "min_size": arguments.min_size,
+            "max_size": arguments.max_size,
+            **(small_objects() if arguments.synthetic else {}),
+        },
         kind=arguments.kind,
         kernels=arguments.kernels,
         channel_stride=arguments.channel_stride,

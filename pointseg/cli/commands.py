@@ -9,6 +9,7 @@ import tyro
 
 from pointseg.cli.compare import compare
 from pointseg.cli.config import show_config
+from pointseg.cli.costs import costs
 from pointseg.cli.demo import demo
 from pointseg.cli.doctor import doctor
 from pointseg.cli.evaluate import evaluate
@@ -31,6 +32,7 @@ COMMANDS = {
     "reproduce": reproduce,
     "predict": predict,
     "explain": explain,
+    "costs": costs,
     "report": report,
     "demo": demo,
     "doctor": doctor,

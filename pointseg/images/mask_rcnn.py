@@ -64,6 +64,16 @@ def mask_rcnn(
     return model
 
 
+def small_objects() -> dict[str, Any]:
+    """Arguments for `detector` where objects are some ten pixels wide and few: small anchors, fewer proposals."""
+    load_torchvision()
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+    anchors = AnchorGenerator(tuple((size,) for size in (8, 16, 32, 64, 128)), ((0.5, 1.0, 2.0),) * 5)
+    proposals = {f"rpn_{when}_nms_top_n_{mode}": 100 for when in ("pre", "post") for mode in ("train", "test")}
+    return {"rpn_anchor_generator": anchors, "box_batch_size_per_image": 64, **proposals}
+
+
 def load_torchvision() -> ModuleType:
     """The package, with its operators, or an InputError that says in one line what to do."""
     try:
