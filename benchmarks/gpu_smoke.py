@@ -1,9 +1,11 @@
-"""Every CUDA kernel once, on small inputs, checked against the reference: for runs under compute-sanitizer.
+"""Every CUDA kernel once, on small inputs, checked against the reference on the CPU: for runs under compute-sanitizer.
 
 python -m benchmarks.gpu_smoke
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from pointnet2_ops import ops, reference
@@ -14,50 +16,57 @@ FEATURE_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 def lattice(B: int, N: int) -> Tensor:
     """[B, N, 3] float32 on k/64: full of ties, squared distances exact."""
-    return (torch.randint(-8, 9, (B, N, 3), generator=torch.Generator().manual_seed(N)) / 64).cuda()
+    return torch.randint(-8, 9, (B, N, 3), generator=torch.Generator().manual_seed(N)) / 64
 
 
-def check(name: str, condition: bool) -> None:
-    if not condition:
-        raise SystemExit(f"gpu_smoke: {name} differs from the reference")
+def agree(device: torch.device, name: str, *arguments: object, result: int | None = None, atol: float = 0) -> None:
+    """Operator `name` on the device against its reference on the CPU; of several results only number `result`."""
+
+    def select(output: object) -> list[Tensor]:
+        outputs = output if isinstance(output, tuple) else (output,)
+        return [outputs[result]] if result is not None else list(outputs)
+
+    there = [x.to(device) if isinstance(x, Tensor) else x for x in arguments]
+    call: Callable = getattr(ops, name)
+    for actual, expected in zip(select(call(*there)), select(getattr(reference, name)(*arguments)), strict=True):
+        actual = actual.detach().cpu()
+        same = torch.allclose(actual.double(), expected.double(), atol=atol) if atol else torch.equal(actual, expected)
+        if not same:
+            raise AssertionError(f"{name} of {[list(x.shape) for x in arguments if isinstance(x, Tensor)]} is wrong")
 
 
-def geometry() -> None:
+def geometry(device: torch.device) -> None:
     for N in (33, 700, 5000, 9000, 17_000):  # 4, 8 and 16 points a thread, then buckets
-        xyz = lattice(2, N)
-        check(f"FPS of {N}", torch.equal(ops.furthest_point_sample(xyz, 20), reference.furthest_point_sample(xyz, 20)))
+        agree(device, "furthest_point_sample", lattice(2, N), 20)
     for dtype in (torch.float32, torch.float64):
         xyz, centres = lattice(2, 1500).to(dtype), lattice(2, 90).to(dtype)
-        check("FPS", torch.equal(ops.furthest_point_sample(xyz, 20), reference.furthest_point_sample(xyz, 20)))
+        agree(device, "furthest_point_sample", xyz, 20)
         for few in (centres, centres.repeat(1, 50, 1)):  # one and four centres a warp
-            actual = ops.ball_query_with_count(0.05, 9, xyz, few)
-            expected = reference.ball_query_with_count(0.05, 9, xyz, few)
-            check("ball query", all(map(torch.equal, actual, expected)))
+            agree(device, "ball_query_with_count", 0.05, 9, xyz, few)
         for many in (xyz, xyz.repeat(1, 22, 1)):  # eight lanes and one lane a point
-            check("3-NN", torch.equal(ops.three_nn(many, centres)[1], reference.three_nn(many, centres)[1]))
+            agree(device, "three_nn", many, centres, result=1)
 
 
-def features() -> None:
+def features(device: torch.device) -> None:
     for dtype in FEATURE_TYPES:
         for rows in (False, True):
             for C in (3, 8, 40):
-                x = torch.randn(2, 50, C, device="cuda").to(dtype).transpose(1, 2)
-                x = (x if rows else x.contiguous()).detach().requires_grad_()
-                idx = torch.randint(50, (2, 400), device="cuda", dtype=torch.int32)
-                check("gather", torch.equal(ops.gather_operation(x, idx), reference.gather_operation(x, idx)))
-                near = torch.randint(50, (2, 130, 3), device="cuda")
-                weight = torch.rand(2, 130, 3, device="cuda", requires_grad=True)
+                x = torch.randn(2, 50, C).to(dtype).transpose(1, 2)
+                x = x if rows else x.contiguous()
+                idx = torch.randint(50, (2, 400), dtype=torch.int32)
+                near, weight = torch.randint(50, (2, 130, 3)), torch.rand(2, 130, 3)
+                agree(device, "gather_operation", x, idx)
+                agree(device, "three_interpolate", x, near, weight, atol=1e-2)
+                leaf, factor = (y.to(device).detach().requires_grad_() for y in (x, weight))
                 for deterministic in (False, True):
                     torch.use_deterministic_algorithms(deterministic)
-                    ops.gather_operation(x, idx).sum().backward()
-                    ops.three_interpolate(x, near, weight).sum().backward()
+                    ops.gather_operation(leaf, idx.to(device)).sum().backward()
+                    ops.three_interpolate(leaf, near.to(device), factor).sum().backward()
                 torch.use_deterministic_algorithms(False)
-                mine, plain = ops.three_interpolate(x, near, weight), reference.three_interpolate(x, near, weight)
-                check("interpolation", torch.allclose(mine.double(), plain.double(), atol=1e-2))
 
 
 if __name__ == "__main__":
-    geometry()
-    features()
+    geometry(torch.device("cuda"))
+    features(torch.device("cuda"))
     torch.cuda.synchronize()
     print("gpu_smoke: all kernels agree with the reference")

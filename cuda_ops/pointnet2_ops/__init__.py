@@ -6,7 +6,9 @@ plain PyTorch. `CUDA_LIBRARY` says whether the CUDA kernels are loaded.
 
 from __future__ import annotations
 
+import ctypes
 import re
+import warnings
 from pathlib import Path
 
 import torch
@@ -24,13 +26,25 @@ def _load(name: str) -> bool:
     return True
 
 
+def _load_cuda() -> bool:
+    """Loads the CUDA kernels where torch has CUDA; if that fails, the CPU's stay usable and a warning says why."""
+    if torch.version.cuda is None:
+        return False
+    try:
+        # Built where torch has no CUDA, the library does not name libtorch_cuda: its symbols must be there already.
+        ctypes.CDLL(str(Path(torch.__file__).with_name("lib") / "libtorch_cuda.so"), mode=ctypes.RTLD_GLOBAL)
+        return _load("_cuda")
+    except OSError as error:
+        warnings.warn(f"pointnet2_ops works on the CPU only: its CUDA library cannot be loaded: {error}", stacklevel=3)
+        return False
+
+
 if not _load("_cpu"):
     raise ImportError(
         f"pointnet2_ops is not built: {Path(__file__).with_name('_cpu.abi3.so')} is missing; "
         "run `pip install --no-build-isolation .` (or `-e .`) in the repository"
     )
-# A torch without CUDA lacks the symbols that the CUDA library needs.
-CUDA_LIBRARY: bool = torch.version.cuda is not None and _load("_cuda")
+CUDA_LIBRARY: bool = _load_cuda()
 
 from pointnet2_ops import ops, pointnet2_modules, pointnet2_utils, reference  # noqa: E402
 

@@ -7,8 +7,11 @@
 #include <cuda_runtime.h>
 #include <torch/csrc/stable/accelerator.h>
 
+#include <vector>
+
 #include "../tensors.h"
 #include "features.cuh"
+#include "indices.cuh"
 
 namespace pointnet2 {
 
@@ -46,14 +49,22 @@ inline void check_same_device(const Tensor& a, const Tensor& b, const char* name
                                  names, " must be on the same CUDA device");
 }
 
-// idx, of int32 or int64, as contiguous int32. Values are not looked at: that would stall the stream. Kernels
-// treat an index outside the points as such (see features.cuh).
+// idx, of int32 or int64, as contiguous int32. Values are not reported: that would stall the stream. Kernels
+// treat an index outside the points as such (see features.cuh), and so do they one outside of int32.
 inline Tensor int32_indices(const Tensor& idx) {
   const ScalarType type = idx.scalar_type();
   require<std::invalid_argument>(type == ScalarType::Int || type == ScalarType::Long,
                                  "idx must be int32 or int64, got ", torch::headeronly::toString(type));
   const Tensor dense = torch::stable::contiguous(idx);
-  return type == ScalarType::Int ? dense : torch::stable::to(dense, ScalarType::Int);
+  if (type == ScalarType::Int) return dense;
+  std::vector<int64_t> sizes(dense.dim());
+  for (size_t i = 0; i < sizes.size(); ++i) sizes[i] = dense.size(static_cast<int64_t>(i));
+  const Tensor narrow = torch::stable::new_empty(dense, sizes, ScalarType::Int);
+  if (narrow.numel() == 0) return narrow;
+  const CudaScope scope("int32_indices", dense);
+  scope.check(cuda::launch_narrow_indices(data_of<int64_t>(dense), dense.numel(),
+                                          mutable_data_of<int>(narrow), scope.stream()));
+  return narrow;
 }
 
 inline Tensor checked_weight(const Tensor& weight, ScalarType features) {
