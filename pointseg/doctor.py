@@ -1,67 +1,297 @@
-"""`pointseg doctor`: what is installed, what it can do here, what to mend."""
+"""`pointseg doctor`: what is installed, what it can do here, and what to mend.
+
+Every check answers with findings; a check that breaks is a finding too, so that one broken part never hides the rest.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-import torch
+TORCH = (2, 10)  # the oldest that the operators are built for
+_INSTRUCTION_SETS = ("portable", "AVX2", "AVX-512")
+_SPACE = 5e9  # bytes free that a store, a few runs and their checkpoints take
+_REINSTALL = "install the locked requirements: make env"
+_REBUILD = "build it: make env, or pip install --no-build-isolation -e ."
 
 
-def examine() -> str:
-    """One line per fact; lines that need attention begin with "!"."""
-    return "\n".join(
-        [*_versions(), *_operators(), *_cuda(), f"threads           {torch.get_num_threads()} of {os.cpu_count()}"]
+@dataclass(frozen=True)
+class Finding:
+    """One fact. `fix` says what to do about it where something is wrong."""
+
+    about: str
+    state: Literal["ok", "note", "problem"]  # a note is worth knowing, nothing fails for it
+    text: str
+    fix: str = ""
+
+
+def examine(data: Path, runs: Path) -> list[Finding]:
+    """Looks at everything: `data` is where stores and scans are kept, `runs` where runs are written."""
+    checks: tuple[tuple[str, Callable[[], Iterable[Finding]]], ...] = (
+        ("python", _python),
+        ("packages", _packages),
+        ("torch", _torch),
+        ("cuda", _cuda),
+        ("compiler", _compiler),
+        ("operators", _operators),
+        ("threads", _threads),
+        ("data", lambda: _data(data)),
+        ("folders", lambda: [*_folder("data", data), *_folder("runs", runs)]),
     )
-
-
-def _versions() -> list[str]:
-    lines = [f"python            {platform.python_version()} on {platform.platform(terse=True)}"]
-    for package in ("pointseg", "torch", "numpy", "scipy", "h5py", "tensorboard", "tyro", "msgspec", "plyfile"):
+    findings: list[Finding] = []
+    for about, check in checks:
         try:
-            lines.append(f"{package:<17} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            lines.append(f"! {package:<15} missing: install the locked requirements with `make env`")
-    return lines
+            findings += check()
+        except Exception as error:
+            text = f"cannot be examined: {type(error).__name__}: {error}"
+            findings.append(Finding(about, "problem", text, _REINSTALL))
+    return findings
 
 
-def _operators() -> list[str]:
-    """Loads the compiled operators and runs one."""
+def format_findings(findings: Iterable[Finding]) -> str:
+    """A line per finding, "!" before problems, the fix below."""
+    marks = {"ok": " ", "note": "-", "problem": "!"}
+    lines = []
+    for finding in findings:
+        lines.append(f"{marks[finding.state]} {finding.about:<14} {finding.text}")
+        if finding.fix:
+            lines.append(f"{'':17}-> {finding.fix}")
+    return "\n".join(lines)
+
+
+def as_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(finding) for finding in findings]
+
+
+def _python() -> list[Finding]:
+    text = f"{platform.python_version()} on {platform.platform(terse=True)}, {sys.executable}"
+    if sys.version_info < (3, 11):
+        return [Finding("python", "problem", text, "install Python 3.11 or newer: make env PYTHON=python3.12")]
+    return [Finding("python", "ok", text)]
+
+
+def _packages() -> list[Finding]:
+    """The versions of what pointseg requires."""
     try:
-        import pointnet2_ops
+        required = importlib.metadata.requires("pointseg") or []
+        found = [Finding("pointseg", "ok", importlib.metadata.version("pointseg"))]
+    except importlib.metadata.PackageNotFoundError:
+        return [
+            Finding("pointseg", "problem", "is not installed", "make env, or pip install --no-build-isolation -e .")
+        ]
+    names = [re.split(r"[^\w.-]", line)[0] for line in required if "extra ==" not in line]
+    versions, missing = [], []
+    for name in names:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    found.append(Finding("packages", "ok", ", ".join(versions)))
+    return [*found, *(Finding("packages", "problem", f"{name} is missing", _REINSTALL) for name in missing)]
 
-        picked = pointnet2_ops.ops.furthest_point_sample(torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]]), 2)
-    except (ImportError, OSError, RuntimeError) as error:
-        return [f"! pointnet2_ops   cannot be used: {error}; build it with `make env`"]
-    if picked.tolist() != [[0, 2]]:
-        return [f"! pointnet2_ops   wrong answer: expected [[0, 2]], got {picked.tolist()}"]
-    lines = ["pointnet2_ops     CPU operators work"]
-    if pointnet2_ops.CUDA_LIBRARY:
-        lines.append("pointnet2_ops     CUDA operators are loaded")
-    elif torch.cuda.is_available():
-        lines.append(
-            "! pointnet2_ops   has no CUDA operators: POINTNET2_OPS_CUDA=1 pip install --no-build-isolation -e ."
-        )
-    return lines
+
+def _torch() -> list[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return [Finding("torch", "problem", f"cannot be imported: {_line(error)}", _REINSTALL)]
+    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if version < TORCH:
+        needed = ".".join(map(str, TORCH))
+        return [Finding("torch", "problem", f"{torch.__version__}: too old", f"pip install 'torch>={needed}'")]
+    kind = f"CUDA {torch.version.cuda} build" if torch.version.cuda else "CPU build"
+    return [Finding("torch", "ok", f"{torch.__version__}, {kind}")]
 
 
-def _cuda() -> list[str]:
-    compiler = shutil.which("nvcc")
-    lines = [f"nvcc              {_nvcc_version(compiler) if compiler else 'not found'}"]
+def _cuda() -> list[Finding]:
+    """Driver, runtime, toolkit, cards, and whether they go together."""
+    import torch
+
+    driver, toolkit = _driver(), _toolkit()
     if torch.version.cuda is None:
-        return [*lines, "CUDA              this PyTorch is a CPU build"]
+        if driver:
+            fix = "install PyTorch's CUDA build: pip install torch, then build the operators again: make env"
+            return [Finding("cuda", "problem", f"driver {driver} is there, but this PyTorch is a CPU build", fix)]
+        return [Finding("cuda", "ok", "no driver found, and a CPU build of PyTorch: everything runs on the CPU")]
     if not torch.cuda.is_available():
-        return [*lines, f"! CUDA            PyTorch is built for CUDA {torch.version.cuda} but finds no GPU or driver"]
+        text = f"PyTorch is built for CUDA {torch.version.cuda} but sees no GPU; driver: {driver or 'none found'}"
+        if driver:
+            return [Finding("cuda", "problem", text, "update the driver, or unset CUDA_VISIBLE_DEVICES")]
+        return [Finding("cuda", "note", text)]
+    found = [Finding("cuda", "ok", f"runtime {torch.version.cuda}, driver {driver}, toolkit {toolkit or 'not found'}")]
+    if toolkit and toolkit.split(".")[0] != torch.version.cuda.split(".")[0]:
+        text = f"nvcc is of CUDA {toolkit}, PyTorch of {torch.version.cuda}: operators cannot be built with it"
+        found.append(Finding("cuda", "problem", text, f"put the nvcc of CUDA {torch.version.cuda} first in PATH"))
     for number in range(torch.cuda.device_count()):
         major, minor = torch.cuda.get_device_capability(number)
-        lines.append(f"GPU {number}             {torch.cuda.get_device_name(number)}, sm_{major}{minor}")
-    return lines
+        memory = torch.cuda.get_device_properties(number).total_memory / 2**30
+        text = f"{torch.cuda.get_device_name(number)}, sm_{major}{minor}, {memory:.0f} GiB"
+        known = torch.cuda.get_arch_list()
+        if not any(re.match(rf"(sm|compute)_{major}\d", arch) for arch in known):
+            fix = "install a PyTorch that is built for it"
+            found.append(Finding(f"gpu {number}", "problem", f"{text}: PyTorch has code for {', '.join(known)}", fix))
+        else:
+            found.append(Finding(f"gpu {number}", "ok", text))
+    return found
 
 
-def _nvcc_version(compiler: str) -> str:
+def _driver() -> str | None:
+    """The NVIDIA driver's version."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    query = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    return answer.stdout.split("\n")[0].strip() or None if answer.returncode == 0 else None
+
+
+def _toolkit() -> str | None:
+    """nvcc's release."""
+    compiler = shutil.which("nvcc")
+    if compiler is None:
+        return None
     answer = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    release = [line for line in answer.splitlines() if "release" in line]
-    return f"{compiler}: {release[0].strip() if release else 'does not answer'}"
+    release = re.search(r"release (\d+\.\d+)", answer)
+    return release.group(1) if release else None
+
+
+def _compiler() -> list[Finding]:
+    """Only building needs one."""
+    name = os.environ.get("CXX") or next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), "c++")
+    path = shutil.which(name.split()[0])
+    if path is None:
+        fix = "install one, such as Debian's package g++, or name it in CXX"
+        return [Finding("compiler", "note", f"no C++ compiler ({name}): the operators cannot be built here", fix)]
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    return [Finding("compiler", "ok", answer.split("\n")[0] or path)]
+
+
+def _operators() -> list[Finding]:
+    """The compiled library, its instruction set, every operator against its definition."""
+    failure = _import_failure("pointnet2_ops")
+    if failure:
+        built = shutil.which(os.environ.get("CXX", "c++").split()[0]) is not None
+        fix = _REBUILD if built else "install a C++ compiler (Debian: g++), then " + _REBUILD
+        return [Finding("operators", "problem", f"pointnet2_ops cannot be used: {failure}", fix)]
+    import pointnet2_ops
+    import torch
+
+    library = Path(pointnet2_ops.__file__).with_name("_cpu.abi3.so")
+    chosen = ctypes.CDLL(str(library)).pointnet2_set_isa(-1)
+    found = [Finding("operators", "ok", f"for the CPU, with {_INSTRUCTION_SETS[chosen]} instructions: {library}")]
+    devices = [torch.device("cpu")]
+    if pointnet2_ops.CUDA_LIBRARY and torch.cuda.is_available():
+        found.append(Finding("operators", "ok", "for CUDA"))
+        devices.append(torch.device("cuda"))
+    elif torch.cuda.is_available():
+        fix = "POINTNET2_OPS_CUDA=1 pip install --no-build-isolation -e . (needs nvcc)"
+        found.append(Finding("operators", "problem", "not built for CUDA, though there is a GPU", fix))
+    for device in devices:
+        wrong = [name for name, right in _self_test(device) if not right]
+        if wrong:
+            text = f"wrong answers on {device.type} from {', '.join(wrong)}"
+            found.append(Finding("self-test", "problem", text, _REBUILD))
+        else:
+            found.append(Finding("self-test", "ok", f"all operators agree with their definition on {device.type}"))
+    return found
+
+
+def _import_failure(name: str) -> str | None:
+    """Why a module cannot be imported, tried in a process of its own: a damaged library can end the process."""
+    answer = subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, text=True, check=False)
+    if answer.returncode < 0:
+        return f"loading it ends the process (signal {-answer.returncode}): its library is damaged"
+    return answer.stderr.strip().splitlines()[-1] if answer.returncode else None
+
+
+def _self_test(device: Any) -> list[tuple[str, bool]]:
+    """Whether each operator on `device` agrees with the definition on the CPU; a failure to run is no."""
+    import torch
+    from pointnet2_ops import ops, reference
+
+    generator = torch.Generator().manual_seed(0)
+    xyz = torch.randint(0, 256, (2, 300, 3), generator=generator) / 64.0  # squared distances are exact
+    some, features = xyz[:, :40].contiguous(), torch.randn(2, 8, 300, generator=generator)
+    index = torch.randint(0, 300, (2, 40, 6), generator=generator, dtype=torch.int32)
+    weight = torch.rand(2, 40, 3, generator=generator)
+    cases: dict[str, tuple[Any, ...]] = {
+        "furthest_point_sample": (xyz, 40),
+        "ball_query": (0.8, 16, xyz, some),
+        "three_nn": (xyz, some),
+        "gather_operation": (features, index[:, :, 0].contiguous()),
+        "grouping_operation": (features, index),
+        "three_interpolate": (features, index[:, :, :3].contiguous(), weight),
+    }
+    results = []
+    for name, arguments in cases.items():
+        expected = getattr(reference, name)(*arguments)
+        try:
+            moved = (a.to(device) if isinstance(a, torch.Tensor) else a for a in arguments)
+            got = getattr(ops, name)(*moved)
+        except Exception:
+            results.append((name, False))
+            continue
+        pairs = zip(*((value if isinstance(value, tuple) else (value,)) for value in (got, expected)), strict=True)
+        results.append((name, all(torch.allclose(one.cpu(), other, atol=1e-5) for one, other in pairs)))
+    return results
+
+
+def _threads() -> list[Finding]:
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    text = f"{threads} of PyTorch on {cores} cores"
+    if threads > cores:
+        return [Finding("threads", "problem", text, f"set OMP_NUM_THREADS={cores}: more threads than cores are slow")]
+    return [Finding("threads", "ok", text)]
+
+
+def _data(data: Path) -> list[Finding]:
+    """Scans and stores under `data`."""
+    from pointseg.errors import InputError
+    from pointseg.store import SceneStore
+
+    scans = sorted(folder.parent for folder in data.glob("*/scans") if folder.is_dir())
+    found = [Finding("scans", "ok", f"{sum(1 for _ in (f / 'scans').iterdir())} in {f}") for f in scans]
+    for file in sorted([*data.glob("*.h5"), *data.glob("*/*.h5"), *data.glob("*/*/*.h5")]):
+        try:
+            found.append(Finding("store", "ok", f"{file}: {len(SceneStore(file))} scenes"))
+        except InputError as error:
+            found.append(Finding("store", "problem", str(error), "pointseg preprocess SCANS STORE writes it again"))
+    if not found:
+        text = f"no scans and no stores under {data}"
+        found = [Finding("data", "note", text, "pointseg demo makes some; README: ScanNet, step by step")]
+    return found
+
+
+def _folder(name: str, folder: Path) -> list[Finding]:
+    """May files be written there, and how much room is left?"""
+    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".pointseg-"):
+            pass
+    except OSError as error:
+        fix = "give yourself the right to write there, or name another folder (--out, data.store)"
+        return [Finding(name, "problem", f"{place} cannot be written to: {error.strerror}", fix)]
+    free = shutil.disk_usage(place).free
+    text = f"{folder.absolute()}: {free / 1e9:.0f} GB free"
+    if free < _SPACE:
+        return [Finding(name, "note", text, f"a store of ScanNet and some runs take more than {_SPACE / 1e9:.0f} GB")]
+    return [Finding(name, "ok", text)]
+
+
+def _line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -77,11 +77,6 @@ def test_config_prints_what_it_reads(capsys: pytest.CaptureFixture) -> None:
     assert printed == dump_config(parse_config("", ["train.lr=3e-4"]))
 
 
-def test_doctor(capsys: pytest.CaptureFixture) -> None:
-    assert main(["doctor"]) == 0
-    assert "CPU operators work" in capsys.readouterr().out
-
-
 def test_missing_folders(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     assert str(nowhere) in fails(capsys, "preprocess", nowhere, tmp_path / "store")

@@ -65,7 +65,7 @@ ALLOWED = {
     "pointseg.demo": {"pointseg"},
     "pointseg.explain": {"pointseg"},
     "pointseg.reproduction": {"pointseg"},
-    "pointseg.doctor": {"pointnet2_ops"},
+    "pointseg.doctor": {"pointnet2_ops", "pointseg.store"},
     "pointseg.cli": {"pointseg"},
     "pointseg.__main__": {"pointseg.cli"},
 }

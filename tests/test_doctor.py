@@ -1,0 +1,141 @@
+"""`pointseg doctor` names cause and fix: a sound installation, then one thing broken at a time."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pointnet2_ops
+import pytest
+import torch
+
+from pointseg.cli import main
+from pointseg.doctor import Finding, examine, format_findings
+
+
+def problems(tmp_path: Path) -> list[Finding]:
+    return [finding for finding in examine(tmp_path / "data", tmp_path / "runs") if finding.state == "problem"]
+
+
+def test_all_is_well(tmp_path: Path, make_store, capsys: pytest.CaptureFixture[str]):
+    make_store("val", scenes=2)
+    arguments = ["doctor", "--data", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for part in ("all operators agree with their definition on cpu", "instructions:", "val.h5: 2 scenes", "GB free"):
+        assert part in text
+    assert text.endswith("all is well\n")
+    assert main([*arguments, "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert {finding["state"] for finding in findings} <= {"ok", "note"}
+    assert {"python", "torch", "operators", "self-test", "store"} <= {finding["about"] for finding in findings}
+
+
+def test_hidden_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    (found,) = [finding for finding in examine(tmp_path, tmp_path) if finding.about == "compiler"]
+    assert found.state == "note"
+    assert "no C++ compiler (c++)" in found.text
+    assert "g++" in found.fix
+
+
+def test_old_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch, "__version__", "2.4.1+cpu")
+    (found,) = [finding for finding in problems(tmp_path) if finding.about == "torch"]
+    assert found == Finding("torch", "problem", "2.4.1+cpu: too old", "pip install 'torch>=2.10'")
+
+
+def test_cpu_build_of_torch_beside_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr("pointseg.doctor._driver", lambda: "580.1")
+    (found,) = problems(tmp_path)
+    assert found.text == "driver 580.1 is there, but this PyTorch is a CPU build"
+    assert "pip install torch" in found.fix
+
+
+def test_broken_extension(tmp_path: Path):
+    """A library that is cut off, in a copy of the package and a process of its own."""
+    package = tmp_path / "site" / "pointnet2_ops"
+    shutil.copytree(Path(pointnet2_ops.__file__).parent, package)
+    library = package / "_cpu.abi3.so"
+    library.write_bytes(library.read_bytes()[:1000])
+    program = "import sys; from pointseg.cli import main; sys.exit(main(['doctor', '--json', '--data', sys.argv[1]]))"
+    root = Path(__file__).parents[1]
+    answer = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{package.parent}:{root}", "PATH": "/usr/bin:/bin"},
+    )
+    assert answer.returncode == 1, answer.stderr
+    (found,) = [finding for finding in json.loads(answer.stdout) if finding["state"] == "problem"]
+    assert found["about"] == "operators"
+    assert "pointnet2_ops cannot be used" in found["text"]
+    assert "make env" in found["fix"]
+
+
+def test_operator_with_wrong_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pointnet2_ops.ops, "ball_query", lambda *_: torch.zeros(2, 40, 16, dtype=torch.int32))
+    (found,) = problems(tmp_path)
+    assert found.text == "wrong answers on cpu from ball_query"
+
+
+def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    version = importlib.metadata.version
+
+    def without_h5py(name: str) -> str:
+        if name == "h5py":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without_h5py)
+    assert Finding("packages", "problem", "h5py is missing", "install the locked requirements: make env") in (
+        problems(tmp_path)
+    )
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Simulated: the superuser may write everywhere."""
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    found = problems(tmp_path)
+    assert [finding.about for finding in found] == ["data", "runs"]
+    assert "cannot be written to: Permission denied" in found[0].text
+    assert "name another folder" in found[0].fix
+
+
+def test_damaged_store(tmp_path: Path, make_store):
+    file = make_store("val", scenes=1) / "val.h5"
+    file.write_bytes(file.read_bytes()[:100])
+    (found,) = [f for f in examine(tmp_path, tmp_path) if f.about == "store"]
+    assert found.state == "problem"
+    assert "val.h5" in found.text
+
+
+def test_a_check_that_breaks_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken() -> list[Finding]:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("pointseg.doctor._threads", broken)
+    findings = examine(tmp_path, tmp_path)
+    assert Finding("threads", "problem", "cannot be examined: ZeroDivisionError: oh", _fix(findings)) in findings
+    assert findings[-1].about == "runs"
+
+
+def _fix(findings: list[Finding]) -> str:
+    return next(finding.fix for finding in findings if finding.about == "threads")
+
+
+def test_format():
+    text = format_findings([Finding("a", "ok", "fine"), Finding("b", "problem", "bad", "mend it")])
+    assert text.splitlines() == ["  a              fine", "! b              bad", "                 -> mend it"]
