@@ -92,6 +92,8 @@ def main() -> None:
     known = key_file.exists() and key_file.read_text() == key
 
     def build() -> dict:
+        if not stage.rehearse:
+            subprocess.run(["nvcc", "--version"], env=env, check=True)
         if not known:
             compile_operators(stage, env)
         return {"architecture": architecture, "used_again": known}
@@ -103,8 +105,6 @@ def main() -> None:
             subprocess.run(original.compile_command(library, f"sm_{architecture.replace('.', '')}"), check=True)
         return {"used_again": known}
 
-    if not stage.rehearse:
-        subprocess.run(["nvcc", "--version"], env=env, check=False)
     built = stage.case("build", build)
     if not stage.rehearse:
         built = stage.case("build the original's kernels", build_original) and built

@@ -36,7 +36,7 @@ STAGES = {  # module and the most seconds, in the order of their importance
     "paper": ("benchmarks.gpu_paper", 120),
     "sanitizer": ("benchmarks.gpu_sanitizer", 300),
 }
-SILENCE_S = 75  # without a line, a stage that may fall silent no longer is taken to hang (nvcc may)
+SILENCE_S = 100  # a stage without a line for so long is taken to hang; compilers may be silent until the limit
 RESTARTS = 6
 GRACE_S = 10  # between the time a stage is told and the time it is killed
 
