@@ -122,6 +122,11 @@ void check_read_only(const void* address, size_t bytes) {
   }
 }
 
+void check_aligned(const void* address, size_t bytes) {
+  const Paused paused;
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0) fail("misaligned: atomic of %zu bytes", bytes);
+}
+
 void* take_shared(int position, size_t bytes, size_t alignment) {
   const Paused paused;
   if (position < static_cast<int>(machine.shared.size())) {

@@ -52,6 +52,9 @@ T atomic(T* address, AtomicOp op, T value, T expected = T{});
 // Fails if the memory was written during this launch (ld.global.nc may return stale data then).
 void check_read_only(const void* address, size_t bytes);
 
+// Fails unless the address is a multiple of `bytes`: for instructions that take several words at once.
+void check_aligned(const void* address, size_t bytes);
+
 void* take_shared(int position, size_t bytes, size_t alignment);
 
 // Stands in for the kernels' class of the same name: arrays lie apart, with guard zones between them.

@@ -168,12 +168,16 @@ inline unsigned clamp_grid(int64_t blocks, int64_t limit = kMaxGridYZ) {
   return static_cast<unsigned>(blocks < limit ? blocks : limit);
 }
 
+inline cudaError_t device_attribute(cudaDeviceAttr attribute, int* value) {
+  int device = 0;
+  const cudaError_t error = cudaGetDevice(&device);
+  return error == cudaSuccess ? cudaDeviceGetAttribute(value, attribute, device) : error;
+}
+
 // The shared memory a block of the current device may ask for.
 inline cudaError_t max_shared_bytes(size_t* bytes) {
-  int device = 0, limit = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess)
-    error = cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  int limit = 0;
+  const cudaError_t error = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, &limit);
   *bytes = static_cast<size_t>(limit);
   return error;
 }

@@ -32,25 +32,48 @@ __device__ __forceinline__ Sum<T> edge_weight(const ScatterProblem<T>& problem, 
 }
 
 template <bool kWeighted>
-__device__ __forceinline__ int64_t grad_position(int64_t edge) {
+__device__ __forceinline__ int64_t grad_position(int edge) {
   return kWeighted ? edge / 3 : edge;
 }
 
 // ---- atomics: `out` starts as zeros
 // -----------------------------------------------------------------------------------
 
-template <bool kWeighted, class T>
+#if __CUDA_ARCH__ >= 900
+constexpr bool kVectorAtomics = true;  // one atomic for four floats
+#else
+constexpr bool kVectorAtomics = false;
+#endif
+
+template <int V, class T>
+__device__ __forceinline__ void atomic_add(T* to, const Pack<T, V>& value) {
+  if constexpr (kVectorAtomics && V == 4 && std::is_same_v<T, float>) {
+    atomicAdd(reinterpret_cast<float4*>(to),
+              make_float4(value.element[0], value.element[1], value.element[2], value.element[3]));
+  } else {
+#pragma unroll
+    for (int v = 0; v < V; ++v) atomicAdd(to + v, value.element[v]);
+  }
+}
+
+template <bool kWeighted, int V, class T>
 __global__ void __launch_bounds__(kFeatureBlock) atomic_rows_kernel(ScatterProblem<T> problem, T* out) {
+  using Packed = Pack<T, V>;
   const int64_t edge = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   if (edge >= problem.edges) return;
   for (int64_t b = blockIdx.y; b < problem.B; b += gridDim.y) {
     const int target = __ldg(problem.idx + b * problem.edges + edge);
     if (!in_range(target, problem.points)) continue;
     const T weight = edge_weight<kWeighted>(problem, b, edge);
-    const T* from =
-        problem.grad.data + b * problem.grad.batch + grad_position<kWeighted>(edge) * problem.grad.stride;
+    const T* from = problem.grad.data + b * problem.grad.batch +
+                    grad_position<kWeighted>(static_cast<int>(edge)) * problem.grad.stride;
     T* to = out + (b * problem.points + target) * problem.C;
-    for (int64_t c = threadIdx.x; c < problem.C; c += blockDim.x) atomicAdd(to + c, weight * __ldg(from + c));
+    for (int64_t c = threadIdx.x * V; c < problem.C; c += static_cast<int64_t>(blockDim.x) * V) {
+      Packed value = *reinterpret_cast<const Packed*>(from + c);
+#pragma unroll
+      for (int v = 0; v < V; ++v) value.element[v] *= weight;
+      atomic_add<V>(to + c, value);
+    }
   }
 }
 
@@ -62,7 +85,8 @@ __global__ void __launch_bounds__(kFeatureBlock) atomic_planes_kernel(ScatterPro
     const int target = __ldg(problem.idx + b * problem.edges + edge);
     if (!in_range(target, problem.points)) continue;
     const T weight = edge_weight<kWeighted>(problem, b, edge);
-    const T* from = problem.grad.data + b * problem.grad.batch + grad_position<kWeighted>(edge);
+    const T* from =
+        problem.grad.data + b * problem.grad.batch + grad_position<kWeighted>(static_cast<int>(edge));
     T* to = out + b * problem.C * problem.points + target;
     for (int64_t group = blockIdx.y; group * kPlaneGroup < problem.C; group += gridDim.y) {
 #pragma unroll
@@ -77,6 +101,8 @@ __global__ void __launch_bounds__(kFeatureBlock) atomic_planes_kernel(ScatterPro
 // ---- segment sums
 // -------------------------------------------------------------------------------------------------------
 
+constexpr int kSegmentUnroll = 4;
+
 template <bool kWeighted, int V, class T>
 __global__ void __launch_bounds__(kFeatureBlock)
     segment_rows_kernel(ScatterProblem<T> problem, InverseIndex inverse, T* __restrict__ out) {
@@ -89,13 +115,30 @@ __global__ void __launch_bounds__(kFeatureBlock)
     const T* grad = problem.grad.data + b * problem.grad.batch;
     for (int64_t c = threadIdx.x * V; c < problem.C; c += static_cast<int64_t>(blockDim.x) * V) {
       Sum<T> sum[V] = {};
-      for (int i = begin; i < end; ++i) {
+      const auto load = [&](int i, Packed* row, Sum<T>* weight) {
         const int edge = __ldg(edges + i);
-        const Sum<T> weight = edge_weight<kWeighted>(problem, b, edge);
-        const Packed row =
+        *weight = edge_weight<kWeighted>(problem, b, edge);
+        *row =
             *reinterpret_cast<const Packed*>(grad + grad_position<kWeighted>(edge) * problem.grad.stride + c);
+      };
+      const auto add = [&](const Packed& row, Sum<T> weight) {
 #pragma unroll
         for (int v = 0; v < V; ++v) sum[v] += weight * to_sum(row.element[v]);
+      };
+      int i = begin;
+      for (; i + kSegmentUnroll <= end; i += kSegmentUnroll) {  // loads in flight together, added in order
+        Packed row[kSegmentUnroll];
+        Sum<T> weight[kSegmentUnroll];
+#pragma unroll
+        for (int k = 0; k < kSegmentUnroll; ++k) load(i + k, &row[k], &weight[k]);
+#pragma unroll
+        for (int k = 0; k < kSegmentUnroll; ++k) add(row[k], weight[k]);
+      }
+      for (; i < end; ++i) {
+        Packed row;
+        Sum<T> weight;
+        load(i, &row, &weight);
+        add(row, weight);
       }
       Packed result;
 #pragma unroll
@@ -148,8 +191,18 @@ cudaError_t launch_scatter_atomic(const ScatterProblem<T>& problem, bool channel
     return launch(atomic_planes_kernel<kWeighted, T>, plane_grid(problem.B, problem.C, problem.edges),
                   dim3(kFeatureBlock), 0, stream, problem, out);
   }
-  const RowShape shape = row_shape(problem.B, problem.edges, problem.C);
-  return launch(atomic_rows_kernel<kWeighted, T>, shape.grid, shape.block, 0, stream, problem, out);
+  const auto start = [&](auto* kernel, int64_t pack) {
+    const RowShape shape = row_shape(problem.B, problem.edges, problem.C / pack);
+    return launch(kernel, shape.grid, shape.block, 0, stream, problem, out);
+  };
+  if constexpr (std::is_same_v<T, float>) {
+    int major = 0;
+    const cudaError_t unknown = device_attribute(cudaDevAttrComputeCapabilityMajor, &major);
+    if (unknown != cudaSuccess) return unknown;
+    if (major >= 9 && aligned(problem.grad, problem.C, 16))
+      return start(atomic_rows_kernel<kWeighted, 4, T>, 4);
+  }
+  return start(atomic_rows_kernel<kWeighted, 1, T>, 1);
 }
 
 template <bool kWeighted, int V, class T>

@@ -33,6 +33,9 @@ struct dim3 {
 struct alignas(8) float2 {
   float x, y;
 };
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
 struct alignas(8) uint2 {
   unsigned x, y;
 };
@@ -40,6 +43,7 @@ struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
 inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
@@ -83,6 +87,12 @@ T __ldg(const T* address) {
 template <class T>
 T atomicAdd(T* address, T value) {
   return ::emulator::atomic(address, ::emulator::AtomicOp::kAdd, value);
+}
+inline float4 atomicAdd(float4* address, float4 value) {
+  ::emulator::check_aligned(address, sizeof(float4));
+  float* word = reinterpret_cast<float*>(address);
+  return {atomicAdd(word, value.x), atomicAdd(word + 1, value.y), atomicAdd(word + 2, value.z),
+          atomicAdd(word + 3, value.w)};
 }
 template <class T>
 T atomicMax(T* address, T value) {
@@ -209,7 +219,7 @@ enum cudaError_t {
   cudaErrorInvalidConfiguration = 9,
   cudaErrorLaunchFailure = 719
 };
-enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 using cudaStream_t = void*;
 
@@ -223,8 +233,9 @@ inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
 }
-inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  *value = static_cast<int>(::emulator::shared_limit());
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrComputeCapabilityMajor ? __CUDA_ARCH__ / 100
+                                                          : static_cast<int>(::emulator::shared_limit());
   return cudaSuccess;
 }
 inline cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int bytes) {
