@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from pointseg.cli.commands import COMMANDS, main
+from pointseg.cli.store import STORE_COMMANDS
 from pointseg.config_file import dump_config, parse_config
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.ply import write_ply
@@ -42,19 +43,25 @@ def trained(make_store: Callable[..., Path], tmp_path: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=["pointseg", *COMMANDS])
-def test_help_explains_every_option(command: list[str], capsys: pytest.CaptureFixture) -> None:
+ALL = {(name,): command for name, command in COMMANDS.items()} | {
+    ("store", name): command for name, command in STORE_COMMANDS.items()
+}
+GROUPS = {(): COMMANDS, ("store",): STORE_COMMANDS}
+
+
+@pytest.mark.parametrize("command", [(), *ALL], ids=" ".join)
+def test_help_explains_every_option(command: tuple[str, ...], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    if not command:
-        assert all(re.search(rf"• {name}\s+\w", text) for name in COMMANDS)
+    if command in GROUPS:
+        assert all(re.search(rf"• {name}\s+\w", text) for name in GROUPS[command])
         return
     # An option that nothing explains shows only "(default: ...)" or "(required)" behind its name.
     plain = re.sub(r"[│╭╰╮╯─]", " ", text)
     entries = re.split(r"\n {1,3}(?=--?[a-z]|\[?[A-Z]+[ \]])", plain)[1:]
-    parameters = inspect.signature(COMMANDS[command[0]]).parameters
+    parameters = inspect.signature(ALL[command]).parameters
     assert len(entries) == len(parameters) + 1  # and --help
     for entry in entries:
         words = re.sub(r"\((default|required|repeatable).*", "", entry, flags=re.S).split()
@@ -149,7 +156,7 @@ def test_store_of_another_version(capsys: pytest.CaptureFixture, trained: Path, 
     with h5py.File(tmp_path / "store" / "val.h5", "a") as file:
         file.attrs["schema_version"] = 99
     line = fails(capsys, "evaluate", trained)
-    assert "expected store version 1, got 99; run `pointseg preprocess` again" in line
+    assert "expected store version 2, got 99; run `pointseg preprocess` again" in line
 
 
 def test_a_mesh_cut_in_half(capsys: pytest.CaptureFixture, trained: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EVERYONE = {"pointseg", "pointseg.errors"}  # the version; the exception
-STORE = {"pointseg.store", "pointseg.config", "pointseg.atomic"}
+STORE = {"pointseg.store", "pointseg.store_format", "pointseg.config", "pointseg.atomic"}
 LABELS = {"pointseg.scannet.labels"}
 DATA = STORE | LABELS | {"pointseg.data"}
 LEARNING = {"pointseg.models", "pointseg.losses", "pointseg.metrics", "pointseg.distributed", "pointseg.rundir"}
@@ -25,11 +25,14 @@ ALLOWED = {
     "pointseg.config": set(),
     "pointseg.config_file": {"pointseg.config"},
     "pointseg.distributed": set(),
-    "pointseg.store": {"pointseg.atomic"},
+    "pointseg.store_format": set(),
+    "pointseg.store": {"pointseg.atomic", "pointseg.store_format"},
+    "pointseg.store_tools": {"pointseg.store", "pointseg.store_format"},
     "pointseg.scannet": {"pointseg.scannet", "pointseg.store", "pointseg.atomic"},
     "pointseg.scannet.labels": set(),
     "pointseg.scannet.ply": {"pointseg.atomic"},
     "pointseg.data": STORE | {"pointseg.data"},
+    "pointseg.data.importers": STORE | LABELS,
     "pointseg.models": {"pointnet2_ops", "pointseg.models", "pointseg.config"},
     "pointseg.images": {"pointseg.images", "pointseg.models"},
     "pointseg.losses": set(),

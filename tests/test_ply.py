@@ -154,7 +154,7 @@ def test_what_is_not_a_point_cloud(tmp_path: Path, content: bytes, message: str)
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.ply: no such file"):
         read_ply(tmp_path / "none.ply")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="expected a file, got a folder"):
         read_ply(tmp_path)
 
 

@@ -18,6 +18,7 @@ from pointseg.cli.predict import predict
 from pointseg.cli.preprocess import preprocess
 from pointseg.cli.report import report
 from pointseg.cli.reproduce import reproduce
+from pointseg.cli.store import store
 from pointseg.cli.synth import synth
 from pointseg.cli.train import train
 from pointseg.errors import InputError
@@ -26,6 +27,7 @@ from pointseg.process import keep_freed_memory, let_waiting_threads_sleep
 COMMANDS = {
     "synth": synth,
     "preprocess": preprocess,
+    "store": store,
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
@@ -40,13 +42,17 @@ COMMANDS = {
 }
 
 
+_APP = tyro.extras.SubcommandApp()
+for _name, _command in COMMANDS.items():
+    _APP.command(_command, name=_name)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status: 2 for wrong input, 130 when interrupted."""
     keep_freed_memory()
     let_waiting_threads_sleep()
     try:
-        status = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
+        status = _APP.cli(
             prog="pointseg",
             description="Semantic segmentation of indoor point clouds: PointNet++ and LatentGNN on ScanNet.",
             args=arguments,

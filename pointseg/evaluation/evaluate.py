@@ -60,7 +60,7 @@ def evaluate_run(
         prepare_folder(export)
         config = _with_benchmark(config)
     model, state = load_network(run, config, context.device, checkpoint)
-    store = SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5")
+    store = SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5", CLASS_NAMES)
     if export is not None and not store.labelled.any():
         _predict_all(model, store, config, context, lambda scene, label: write_scene(export, scene, label))
         result = None

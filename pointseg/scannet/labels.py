@@ -71,6 +71,9 @@ _CALIBRATED = {
 }
 CALIBRATED_WEIGHTS: np.ndarray = np.array([_CALIBRATED[name] for name in CLASS_NAMES])  # [20] float64, benchmark order
 
+# The classes 1..20 of PointNet++'s prepared ScanNet files, whose 0 is "unannotated".
+POINTNET2_CLASS_NAMES: tuple[str, ...] = tuple(_CALIBRATED)
+
 _TRAIN_ID_OF_NYU40 = np.full(256, IGNORE, dtype=np.uint8)
 _TRAIN_ID_OF_NYU40[list(NYU40_IDS)] = np.arange(NUM_CLASSES)
 _NYU40_OF_TRAIN_ID = np.zeros(256, dtype=np.uint8)
@@ -123,6 +126,7 @@ def _integers(name: str, values: np.ndarray) -> np.ndarray:
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SplitVersion = Literal["v2", "v1"]
 
 # One digit a space: how many scans spaces 0..706 have. 1513 in all; 1201 of them train, 312 val.
 _SCANS_PER_SPACE = (
@@ -182,12 +186,23 @@ def space_of(scan_id: str) -> int:
     return int(match[1])
 
 
-def split_of(scan_id: str) -> Split:
-    """ScanNet v2's split of a scan."""
+def split_of(scan_id: str, version: SplitVersion = "v2") -> Split | None:
+    """The split of a scan; None if `version` has it in none.
+
+    v1 cuts v2's train scans into its own train and val, and tests on v2's val scans; the scans of v2's test it lacks.
+    """
     space = space_of(scan_id)
     if space not in _SPLIT_OF_SPACE:
         raise InputError(f"scan id: ScanNet has spaces 0..{_TEST_SPACES[-1]}, got {scan_id!r}")
-    return _SPLIT_OF_SPACE[space]
+    split = _SPLIT_OF_SPACE[space]
+    if version == "v2":
+        return split
+    return {"train": "val" if space in V1_VAL_SPACES else "train", "val": "test", "test": None}[split]
+
+
+def labels_are_public(scan_id: str) -> bool:
+    """False for ScanNet's test scans, which come as meshes alone."""
+    return space_of(scan_id) not in _TEST_SPACES
 
 
 def spaces_of(split: Split) -> tuple[int, ...]:

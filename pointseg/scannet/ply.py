@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -90,7 +91,21 @@ def write_ply(
             file.write(_face_bytes(faces))
 
 
+def require_file(path: Path) -> None:
+    """Raises InputError unless `path` is a file: opening a named pipe would wait for its writer for ever."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise InputError(f"{path}: expected a file, got {kind}")
+
+
 def _parse(path: Path) -> PlyData:
+    require_file(path)
     try:
         try:
             return PlyData.read(str(path), known_list_len=_TRIANGLES)
@@ -98,8 +113,6 @@ def _parse(path: Path) -> PlyData:
             if error.message != "unexpected list length":
                 raise
             return PlyData.read(str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except PlyElementParseError as error:

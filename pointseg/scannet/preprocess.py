@@ -1,80 +1,40 @@
 """ScanNet scans, real or synthetic, to one scene store a split.
 
-Two passes: every scan is read, checked and kept in `OUT/.scans/<split>/<scan id>.npz`; then a split's scans are copied
-into `OUT/<split>.h5`, one at a time. What was read is not read again until its files change, so a run that was stopped,
-or that met broken scans, goes on where it was. The kept files go away when their split is complete.
+Every scan is read and checked by one of several processes and written as a store of its own,
+`OUT/.scans/<split>/<scan id>.h5`; then a split's scans are copied into `OUT/<split>.h5`, one at a time. A scan that is
+whole in either place is not read again until its files change: a run that was stopped, or that met broken scans, goes
+on where it was, and scenes that were damaged since are made anew.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
-import multiprocessing
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from pointseg import __version__
 from pointseg.errors import InputError
-from pointseg.scannet.labels import CLASS_NAMES, IGNORE, SPLITS, is_scan_id, split_of
-from pointseg.scannet.scan import LabelMap, ScanFiles, find_label_map, find_scans, read_alignment, read_scan
-from pointseg.scannet.scan_cache import CachedScan, find_scan, fingerprint, load_scan, save_scan, source_key
+from pointseg.scannet.labels import CLASS_NAMES, IGNORE, SPLITS, SplitVersion
+from pointseg.scannet.pool import run, usable_cores
+from pointseg.scannet.scan import LabelMap, ScanFiles, find_label_map, find_scans, read_scan
+from pointseg.scannet.splits import Shard, by_split
+from pointseg.scannet.summary import REPORT, Failure, SplitSummary, Summary
 from pointseg.scannet.synthetic.writing import PARAMETERS
-from pointseg.store import SceneStore, StoreMeta, write_store
+from pointseg.scannet.verify import verify_scan
+from pointseg.store import SCHEMA_VERSION, SceneStore, StoredScene, StoreMeta, merge_stores, write_store
 
 _KEPT = ".scans"
-
-
-class Failure(NamedTuple):
-    """A scan that is not in the store."""
-
-    scan_id: str
-    reason: str  # one line, names the file
-
-
-@dataclass(frozen=True)
-class SplitSummary:
-    """One store as it is now."""
-
-    path: Path
-    written: bool  # False: it was up to date
-    scans: int
-    points: int
-    label_counts: np.ndarray  # [21] int64, unannotated last
-    unaligned: int  # scans without axisAlignment, though alignment was asked for
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What `preprocess` did."""
-
-    splits: Mapping[str, SplitSummary]  # those that have a store
-    failures: tuple[Failure, ...]
-    kept: Path | None  # where finished scans wait for the next run; None: nothing was kept
-
-    def describe(self) -> str:
-        """A few lines for the terminal."""
-        lines = [_describe_split(split) for split in self.splits.values()]
-        annotated = {name: split.label_counts[:-1] for name, split in self.splits.items()}
-        annotated = {name: counts / counts.sum() for name, counts in annotated.items() if counts.sum()}
-        if annotated:
-            lines += ["", f"{'% of annotated vertices':24}" + "".join(f"{name:>8}" for name in annotated)]
-            for row, name in enumerate(CLASS_NAMES):
-                lines.append(f"{name:24}" + "".join(f"{100 * shares[row]:8.2f}" for shares in annotated.values()))
-        if self.failures:
-            lines += ["", f"Left out: {_scans(len(self.failures))}"]
-        if self.kept:
-            lines.append(
-                f"Mend them and run this again, or delete {self.kept}, where finished scans are kept till then."
-            )
-        return "\n".join(lines)
+_BYTES_A_WORKER = 32 << 20  # of scans; a process takes half a second to start
 
 
 def preprocess(
@@ -83,52 +43,71 @@ def preprocess(
     *,
     splits: Sequence[str] = SPLITS,
     align: bool = True,
-    workers: int = 0,
+    normals: bool = False,
+    verify: bool = False,
+    workers: int | None = None,
     overwrite: bool = False,
     scan_list: Path | None = None,
+    split_version: SplitVersion = "v2",
+    split_file: Path | None = None,
+    shard: Shard | None = None,
     progress: bool = True,
 ) -> Summary:
-    """Writes `out/train.h5`, `val.h5` and `test.h5` from the scans below `root`.
+    """Writes `out/train.h5`, `val.h5` and `test.h5` from the scans below `root`, and `out/preprocess_report.json`.
 
     Scans that cannot be read are left out and reported in `Summary.failures`; the others make the store. Nothing is
-    done where the store holds the same scans already.
+    done where the store holds the same scans already, undamaged.
 
     Args:
         root: ScanNet's root, or its folder of scans.
         out: folder of the stores.
         splits: which to write; a split without any scan is skipped.
         align: turn scans to their room's axes (`axisAlignment`).
-        workers: processes that read scans; 0 reads in this one.
+        normals: compute and store vertex normals.
+        verify: look at every scan with `verify_scan`, also at those that need not be read.
+        workers: processes that read scans; 0 reads in this one; None: one a core, if there is work for them.
         overwrite: read everything anew, and replace stores that were made from another root or with other options.
-        scan_list: text file with a scan id a line; other scans are left out.
+        scan_list, split_version, split_file, shard: which scans, and their splits, as in `by_split`.
         progress: show a bar.
 
-    Raises InputError if there is no scan to read, or `out` holds stores of something else.
+    Raises InputError if there is no scan to read, `out` holds stores of something else, cannot be written to, or
+    another run is writing to it.
     """
-    if workers < 0:
+    if workers is not None and workers < 0:
         raise InputError(f"workers must be 0 or more, got {workers}")
-    folders, failures = _by_split(find_scans(root), scan_list)
-    wanted = [split for split in SPLITS if split in splits and split in folders]
+    scans, failures = by_split(
+        find_scans(root), version=split_version, split_file=split_file, scan_list=scan_list, shard=shard
+    )
+    wanted = {split: scans[split] for split in SPLITS if split in splits and split in scans}
     if not wanted:
         raise InputError(f"{root}: expected scans of the splits {', '.join(splits)}, got none")
-    job = _Job(out, root.resolve().name, _synthetic(root), find_label_map(root), align, workers, overwrite, progress)
+    created: dict[str, Any] = {"program": f"pointseg {__version__}", "source": root.resolve().name}
+    created |= {"splits": split_version if split_file is None else split_file.name, "synthetic": _synthetic(root)}
+    if shard is not None:
+        out, created["shard"] = out / shard.folder, list(shard)
+    meta = StoreMeta(class_names=CLASS_NAMES, ignore=IGNORE, aligned=align, normals=normals, created=created)
+    if workers is None:
+        total = sum(_size(ScanFiles(folder)) for folders in wanted.values() for folder in folders.values())
+        workers = min(usable_cores(), total // _BYTES_A_WORKER)
+    job = _Job(out, meta, find_label_map(root), verify, workers, overwrite, progress)
     for split in wanted:
         job.check_replaceable(split)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be made a folder: {error.strerror}") from None
     done: dict[str, SplitSummary] = {}
-    for split in wanted:
-        summary, broken = _write_split(job, split, folders[split])
-        failures += broken
-        if summary:
-            done[split] = summary
-        if not broken:
+    findings: dict[str, tuple[str, ...]] = {}
+    with _sole_writer(out):
+        for split, folders in wanted.items():
+            summary, results = _write_split(job, split, folders)
+            failures += [result.failure for result in results if result.failure]
+            findings |= {result.scan_id: result.findings for result in results if result.findings}
+            if summary:
+                done[split] = summary
             shutil.rmtree(job.kept(split), ignore_errors=True)
-    with suppress(OSError):  # another split's scans, or there was none
-        (out / _KEPT).rmdir()
-    return Summary(done, tuple(failures), out / _KEPT if (out / _KEPT).exists() else None)
+        with suppress(OSError):  # parts of a split that was not asked for
+            (out / _KEPT).rmdir()
+        sizes = _sizes([folder for folders in wanted.values() for folder in folders.values()])
+        result = Summary(done, tuple(failures), findings, verify, sizes, out / REPORT)
+        result.write(root)
+    return result
 
 
 @dataclass(frozen=True)
@@ -136,10 +115,9 @@ class _Job:
     """What holds for all splits of a run."""
 
     out: Path
-    source: str  # the root's name, without its place on this machine
-    synthetic: dict[str, Any] | None  # parameters of synthetic rooms; None: scans of real ones
+    meta: StoreMeta
     label_map: LabelMap | None
-    align: bool
+    verify: bool
     workers: int
     overwrite: bool
     progress: bool
@@ -151,161 +129,189 @@ class _Job:
         return self.out / _KEPT / split
 
     def existing(self, split: str) -> SceneStore | None:
-        """The store that is there; None if there is none that this version reads."""
-        try:
-            return SceneStore(self.target(split))
-        except InputError:
+        """The store that is there; None if there is none that can be read and is of use."""
+        if self.overwrite:
             return None
-
-    def holds(self, split: str, keys: Mapping[str, str]) -> bool:
-        """Does the store that is there hold exactly these scans?"""
-        store = None if self.overwrite else self.existing(split)
-        return store is not None and store.meta.created.get("fingerprint") == fingerprint(keys)
+        with suppress(InputError):
+            return SceneStore(self.target(split), CLASS_NAMES)
+        return None
 
     def check_replaceable(self, split: str) -> None:
-        store = None if self.overwrite else self.existing(split)
-        if store is None:
-            return
-        got, wanted = _content(store.meta.created.get("source"), store.meta.aligned), _content(self.source, self.align)
-        if got != wanted:
+        store = self.existing(split)
+        if store and (got := _content(store.meta)) != (wanted := _content(self.meta)):
             raise InputError(
                 f"{store.path}: expected {wanted}, got {got}; name another folder, or replace it with --overwrite"
             )
 
 
-def _content(source: object, aligned: bool) -> str:
-    return f"{source!r}, {'aligned' if aligned else 'not aligned'}"
+def _content(meta: StoreMeta) -> str:
+    splits = meta.created.get("splits")
+    parts = [repr(meta.created.get("source")), "aligned" if meta.aligned else "not aligned"]
+    parts += ["with normals"] * meta.normals + [f"splits {splits}"] * (splits != "v2")
+    return ", ".join(parts)
 
 
 def _synthetic(root: Path) -> dict[str, Any] | None:
     """What `pointseg synth` noted beside its rooms, so that no report takes them for ScanNet's."""
     for folder in (root, root.resolve().parent):
-        if (folder / PARAMETERS).is_file():
-            return json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
+        path = folder / PARAMETERS
+        if path.is_file():
+            try:
+                return json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                return {"parameters": "unreadable"}
     return None
 
 
-def _by_split(folders: Sequence[Path], scan_list: Path | None) -> tuple[dict[str, list[Path]], list[Failure]]:
-    """The scans of each split, and those that are asked for but not there or not ScanNet's."""
-    failures: list[Failure] = []
-    if scan_list is not None:
-        listed, there = _read_list(scan_list), {folder.name for folder in folders}
-        failures = [Failure(name, f"listed in {scan_list}, but not there") for name in listed if name not in there]
-        folders = [folder for folder in folders if folder.name in listed]
-    result: dict[str, list[Path]] = {}
-    for folder in folders:
-        try:
-            result.setdefault(split_of(folder.name), []).append(folder)
-        except InputError as error:
-            failures.append(Failure(folder.name, str(error)))
-    return result, failures
-
-
-def _read_list(path: Path) -> list[str]:
+@contextmanager
+def _sole_writer(out: Path) -> Iterator[None]:
+    """Makes the folder, keeps other runs out of it, and removes what killed runs left half-written."""
     try:
-        lines = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected a text file with a scan id a line, got {error}") from None
-    for line in lines:
-        if not is_scan_id(line):
-            raise InputError(f"{path}: expected a scan id (as scene0000_00) a line, got {line!r}")
-    return lines
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made a folder: {error.strerror}") from None
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise InputError(
+            f"{out}: another `pointseg preprocess` is writing there; wait for it, or name another folder"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        for stale in [*out.glob(".*.tmp"), *(out / _KEPT).glob("*/.*.tmp")]:
+            stale.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(folder)
 
 
-def _write_split(job: _Job, split: str, folders: Sequence[Path]) -> tuple[SplitSummary | None, list[Failure]]:
-    """One store, if there is a scan for it, and the scans that could not be read."""
-    keys = {folder.name: source_key(ScanFiles(folder), job.label_map, align=job.align) for folder in folders}
-    if job.holds(split, keys):
-        return _summarize(SceneStore(job.target(split)), written=False), []
-    scans, failures = _read_scans(job, split, folders, keys)
-    if not scans:
-        return None, failures
-    good = {scan_id: keys[scan_id] for scan_id in scans}
-    written = not job.holds(split, good)
+def _write_split(job: _Job, split: str, folders: Mapping[str, Path]) -> tuple[SplitSummary | None, list[_Result]]:
+    """One store, if there is a scan for it, and what became of the scans that were looked at."""
+    keys = {scan_id: _source_key(ScanFiles(folder), job.label_map) for scan_id, folder in folders.items()}
+    store = job.existing(split)
+    sources = {} if store is None else _usable(store, keys)
+    if not job.overwrite:
+        for scan_id in folders.keys() - sources.keys():
+            sources |= _kept_scan(job, split, scan_id, keys)
+    results = list(_read_scans(job, split, folders, keys, sources))
+    for result in results:
+        if result.failure:
+            sources.pop(result.scan_id, None)
+        elif result.part:
+            sources |= _kept_scan(job, split, result.scan_id, keys)
+    ordered = [sources[scan_id] for scan_id in folders if scan_id in sources]
+    if not ordered:
+        return None, results
+    written = store is None or tuple(ordered) != store.stored()
     if written:
-        created = {"program": f"pointseg {__version__}", "source": job.source, "fingerprint": fingerprint(good)}
-        created["synthetic"] = job.synthetic
-        created["unaligned"] = sum(job.align and not scan.aligned for scan in scans.values())
-        meta = StoreMeta(class_names=CLASS_NAMES, ignore=IGNORE, aligned=job.align, created=created)
-        scenes = (load_scan(scan.path) for scan in scans.values())
-        write_store(job.target(split), split, scenes, meta, sizes=[scan.points for scan in scans.values()])
-    return _summarize(SceneStore(job.target(split)), written=written), failures
+        merge_stores(job.target(split), split, ordered, job.meta)
+    read = sum(result.part is not None for result in results)
+    return SplitSummary(SceneStore(job.target(split)), read, written), results
 
 
-def _summarize(store: SceneStore, *, written: bool) -> SplitSummary:
-    return SplitSummary(
-        path=store.path,
-        written=written,
-        scans=len(store),
-        points=int(store.offsets[-1]),
-        label_counts=store.label_counts.sum(axis=0),
-        unaligned=store.meta.created["unaligned"],
-    )
+def _usable(store: SceneStore, keys: Mapping[str, str]) -> dict[str, StoredScene]:
+    """The scenes of a store that are whole and were made from the files that are there now."""
+    scenes: dict[str, StoredScene] = {}
+    for i, (scan_id, scene) in enumerate(zip(store.scan_ids, store.stored(), strict=True)):
+        if store.info[i].get("source") == keys.get(scan_id):
+            with suppress(InputError):
+                store.packed(i)
+                scenes[scan_id] = scene
+    return scenes
+
+
+def _kept_scan(job: _Job, split: str, scan_id: str, keys: Mapping[str, str]) -> dict[str, StoredScene]:
+    """The scan as an earlier run kept it, if that was made as this run would make it."""
+    with suppress(InputError):
+        part = SceneStore(job.kept(split) / f"{scan_id}.h5")
+        if replace(part.meta, created={}) == replace(job.meta, created={}):
+            return _usable(part, {scan_id: keys[scan_id]})
+    return {}
+
+
+def _source_key(files: ScanFiles, label_map: LabelMap | None) -> str:
+    """Changes when the scan has to be read again: with names, sizes and times of its files, and the store's version."""
+    paths = list(files.all())
+    if label_map is not None and not files.labels.is_file():
+        paths.append(label_map.path)
+    stats = [(path.name, path.stat()) for path in paths if path.is_file()]
+    key = [SCHEMA_VERSION, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+
+def _size(files: ScanFiles) -> int:
+    """Bytes that reading the scan reads."""
+    return sum(path.stat().st_size for path in (files.mesh, files.labels) if path.is_file())
+
+
+def _sizes(folders: Sequence[Path]) -> dict[str, int]:
+    """Bytes of the four large kinds of files, by the ending of their names."""
+    sizes: dict[str, int] = {}
+    for folder in folders:
+        for path in ScanFiles(folder).all()[:4]:
+            ending = path.name.removeprefix(folder.name)
+            sizes[ending] = sizes.get(ending, 0) + (path.stat().st_size if path.is_file() else 0)
+    return sizes
+
+
+class _Task(NamedTuple):
+    """One scan for one process."""
+
+    folder: Path
+    key: str
+    part: Path | None  # where to keep it; None: it is there already, and is to be verified only
+
+
+class _Result(NamedTuple):
+    scan_id: str
+    part: Path | None = None
+    failure: Failure | None = None
+    findings: tuple[str, ...] = ()
 
 
 def _read_scans(
-    job: _Job, split: str, folders: Sequence[Path], keys: Mapping[str, str]
-) -> tuple[dict[str, CachedScan], list[Failure]]:
-    """Reads and keeps all scans of a split that are not kept yet; both results are in the order of `folders`."""
-    paths = {folder.name: job.kept(split) / f"{folder.name}.npz" for folder in folders}
-    results: dict[str, CachedScan | Failure] = {}
-    if not job.overwrite:
-        kept = {scan_id: find_scan(path, keys[scan_id]) for scan_id, path in paths.items()}
-        results = {scan_id: scan for scan_id, scan in kept.items() if scan}
+    job: _Job, split: str, folders: Mapping[str, Path], keys: Mapping[str, str], have: Mapping[str, StoredScene]
+) -> Iterator[_Result]:
+    """Reads and keeps all scans of a split that are not in `have`; results come in the order of `folders`."""
     tasks = [
-        (folder, paths[folder.name], keys[folder.name], job.label_map, job.align)
-        for folder in folders
-        if folder.name not in results
+        _Task(folder, keys[scan_id], None if scan_id in have else job.kept(split) / f"{scan_id}.h5")
+        for scan_id, folder in folders.items()
+        if job.verify or scan_id not in have
     ]
-    with tqdm(total=len(folders), initial=len(results), desc=split, unit="scan", disable=not job.progress) as bar:
-        for scan_id, result in _run(tasks, job.workers):
-            results[scan_id] = result
-            bar.update()
-    ordered = {folder.name: results[folder.name] for folder in folders}
-    failures = [result for result in ordered.values() if isinstance(result, Failure)]
-    return {scan_id: scan for scan_id, scan in ordered.items() if isinstance(scan, CachedScan)}, failures
+    sizes = {scan_id: _size(ScanFiles(folder)) for scan_id, folder in folders.items()}
+    total = sum(sizes[task.folder.name] for task in tasks)
+    results: dict[str, _Result] = {}
+    meta = replace(job.meta, created={})
+    with tqdm(
+        total=total, desc=split, unit="B", unit_scale=True, disable=not (job.progress and tasks), dynamic_ncols=True
+    ) as bar:
+        for result in run(partial(_read_one, split, meta, job.label_map, job.verify), tasks, job.workers):
+            results[result.scan_id] = result
+            bar.set_postfix_str(f"{len(results)}/{len(tasks)} scans", refresh=False)
+            bar.update(sizes[result.scan_id])
+    return (results[scan_id] for scan_id in folders if scan_id in results)
 
 
-_Task = tuple[Path, Path, str, LabelMap | None, bool]  # the arguments of `_read_one`
-
-
-def _run(tasks: Sequence[_Task], workers: int) -> Iterator[tuple[str, CachedScan | Failure]]:
-    """(scan id, result) of every task, in the order in which they finish."""
-    if workers == 0 or len(tasks) < 2:
-        for task in tasks:
-            yield task[0].name, _read_one(*task)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), context) as pool:
-        scan_ids = {pool.submit(_read_one, *task): task[0].name for task in tasks}
-        try:
-            for future in as_completed(scan_ids):
-                yield scan_ids[future], future.result()
-        except BrokenProcessPool:
-            raise InputError(
-                f"workers: one of {workers} processes died, perhaps for lack of memory; "
-                f"run this again with fewer, finished scans are kept"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _read_one(folder: Path, path: Path, key: str, label_map: LabelMap | None, align: bool) -> CachedScan | Failure:
+def _read_one(split: str, meta: StoreMeta, label_map: LabelMap | None, verify: bool, task: _Task) -> _Result:
+    """Reads, keeps and verifies one scan as its task says."""
+    scan_id = task.folder.name
     try:
-        scene = read_scan(folder, label_map, align=align)
-        aligned = align and read_alignment(ScanFiles(folder)) is not None
+        scene = read_scan(task.folder, label_map, align=meta.aligned, normals=meta.normals) if task.part else None
+        findings = verify_scan(task.folder, label_map) if verify else ()
     except InputError as error:
-        return Failure(folder.name, str(error))
-    return save_scan(path, scene, key, aligned=aligned)
+        return _Result(scan_id, failure=Failure(scan_id, str(error), _blamed(task.folder, str(error))))
+    except Exception as error:  # whatever is wrong with one scan must not cost the others
+        reason = f"{task.folder}: cannot be read ({type(error).__name__}: {' '.join(str(error).split())})"
+        return _Result(scan_id, failure=Failure(scan_id, reason))
+    if scene and task.part:
+        scene = replace(scene, info={**scene.info, "source": task.key})
+        write_store(task.part, split, [scene], meta)
+    return _Result(scan_id, task.part, findings=findings)
 
 
-def _describe_split(split: SplitSummary) -> str:
-    counts = split.label_counts
-    share = f"{100 * counts[:-1].sum() / counts.sum():.1f} % annotated" if counts[:-1].any() else "no labels"
-    state = "written" if split.written else "up to date"
-    note = f"; {_scans(split.unaligned)} without axisAlignment" if split.unaligned else ""
-    return f"{split.path}: {state}, {_scans(split.scans)}, {split.points:,} vertices, {share}{note}"
-
-
-def _scans(count: int) -> str:
-    return f"{count} scan" if count == 1 else f"{count} scans"
+def _blamed(folder: Path, reason: str) -> Path | None:
+    """The scan's file that a reason starts with."""
+    return next((path for path in ScanFiles(folder).all() if reason.startswith(f"{path}: ")), None)

@@ -178,11 +178,11 @@ def _forward(
 
 
 def _evaluation_store(config: Config) -> SceneStore:
-    return SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5")
+    return SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5", CLASS_NAMES)
 
 
 def _labelled_store(path: Path) -> SceneStore:
-    store = SceneStore(path)
+    store = SceneStore(path, CLASS_NAMES)
     for name, labelled in zip(store.scan_ids, store.labelled, strict=True):
         if not labelled:
             raise InputError(f"{path}: expected labelled scenes to train on, got {name} without labels")
