@@ -64,12 +64,12 @@ def verify(store: Positional[Path], /) -> int:
     return status
 
 
-def export_scene(store: Positional[Path], scan_id: Positional[str], out: Positional[Path], /) -> None:
+def export_scene(store: Positional[Path], scene: Positional[str], out: Positional[Path], /) -> None:
     """Write one scene of a store as a PLY file, or as a folder of .npy files.
 
     Args:
         store: The store's file.
-        scan_id: Which scene, as scene0000_00.
+        scene: Which scene, as scene0000_00.
         out: A file that ends with .ply, which gets the label as `label` and NYU40's as `nyu40`; or a folder, which
             gets coord.npy, color.npy, segment20.npy and, with normals, normal.npy.
     """
@@ -79,17 +79,17 @@ def export_scene(store: Positional[Path], scan_id: Positional[str], out: Positio
     from pointseg.store import SceneStore
 
     opened = SceneStore(store, CLASS_NAMES)
-    if scan_id not in opened.scan_ids:
-        raise InputError(f"{store}: expected one of its {len(opened)} scenes, got {scan_id!r}")
-    scene = opened[opened.scan_ids.index(scan_id)]
+    if scene not in opened.scan_ids:
+        raise InputError(f"{store}: expected one of its {len(opened)} scenes, got {scene!r}")
+    found = opened[opened.scan_ids.index(scene)]
     if out.suffix.lower() != ".ply":
-        write_npy_scene(out, scene)
+        write_npy_scene(out, found)
         return
-    extra = {} if scene.label is None else {"nyu40": train_to_nyu40(scene.label)}
-    if scene.normal is not None:
-        extra |= {f"n{axis}": scene.normal[:, column] for column, axis in enumerate("xyz")}
+    extra = {} if found.label is None else {"nyu40": train_to_nyu40(found.label)}
+    if found.normal is not None:
+        extra |= {f"n{axis}": found.normal[:, column] for column, axis in enumerate("xyz")}
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_ply(out, scene.xyz, scene.rgb, scene.label, extra=extra)
+    write_ply(out, found.xyz, found.rgb, found.label, extra=extra)
 
 
 def merge(out: Positional[Path], stores: Positional[tuple[Path, ...]], /) -> None:
