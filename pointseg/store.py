@@ -6,10 +6,9 @@ The layout is `store_format.py`'s.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -243,14 +242,53 @@ def _kind(meta: StoreMeta) -> str:
 
 
 def _write(path: Path, split: str, scenes: Iterable[PackedScene], meta: StoreMeta, sizes: Sequence[int]) -> None:
-    with _plain_errors(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, "split": split})
-            file.attrs.update({"ignore": meta.ignore, "aligned": meta.aligned, "normals": meta.normals})
-            file.attrs.update({"class_names": list(meta.class_names), "created": json.dumps(meta.created)})
-            _write_scenes(file, scenes, meta, sizes)
-            file.attrs["checksum"] = table_checksum(file)
+        with replacing(path) as temporary, _Sink(temporary, "w+") as sink:
+            with h5py.File(sink, "w") as file:
+                file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, "split": split})
+                file.attrs.update({"ignore": meta.ignore, "aligned": meta.aligned, "normals": meta.normals})
+                file.attrs.update({"class_names": list(meta.class_names), "created": json.dumps(meta.created)})
+                _write_scenes(file, sink.guard(scenes), meta, sizes)
+                file.attrs["checksum"] = table_checksum(file)
+            sink.check()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+class _Sink(io.FileIO):
+    """The file that HDF5 writes to. HDF5 cannot give up on a full disk: it tries again at every turn, and reports each.
+
+    So it is told that all went well, and the first error waits for `check`.
+    """
+
+    failed: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        rest = memoryview(data).cast("B")
+        try:
+            while rest and not self.failed:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.failed = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failed = self.failed or error
+            return size or 0
+
+    def check(self) -> None:
+        if self.failed:
+            raise self.failed
+
+    def guard(self, scenes: Iterable[PackedScene]) -> Iterator[PackedScene]:
+        """The scenes, as long as they can be written."""
+        for scene in scenes:
+            yield scene
+            self.check()
 
 
 def _write_scenes(file: h5py.File, scenes: Iterable[PackedScene], meta: StoreMeta, sizes: Sequence[int]) -> None:
@@ -287,19 +325,6 @@ def _write_scenes(file: h5py.File, scenes: Iterable[PackedScene], meta: StoreMet
     file["grid_size"] = np.array(cell_sizes, dtype=np.float64)
     file["grid_offsets"] = np.cumsum([len(starts) for starts in cell_starts], dtype=np.int64)
     file["cell_starts"] = np.concatenate(cell_starts)
-
-
-@contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """HDF5 reports a full disk as a page of its internals; this keeps what the system said."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        said = re.search(r"error message = '([^']*)'", str(error))
-        reason = said[1] if said else getattr(error, "strerror", None)
-        if reason is None:
-            raise
-        raise InputError(f"{path}: cannot be written: {reason}") from None
 
 
 def _open(path: Path) -> h5py.File:
