@@ -1,7 +1,8 @@
 """Synthetic rooms in ScanNet's own layout on disk: furnished, scanned, annotated, deterministic by seed.
 
 `rooms` decides what stands where (`layout` packs it, `furniture` and `fixtures` build it out of `shapes`), `scanning`
-turns it into the mesh a hand-held scanner would give, `writing` annotates it and writes the files.
+turns it into the `mesh` a hand-held scanner would give (`camera` says what that sees), `annotator` names its segments,
+`writing` writes the files.
 """
 
 from __future__ import annotations

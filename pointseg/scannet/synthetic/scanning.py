@@ -1,186 +1,155 @@
-"""From perfect surfaces to what a hand-held scanner would bring home: visibility, holes, noise, colours, one mesh.
+"""From perfect surfaces to the mesh a hand-held scanner would give: seen surfaces, fused, decimated, with their faults.
 
-P = vertices, F = triangles, C = camera positions.
+P = vertices, R = passes of the camera through the room.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
-from pointseg.scannet.synthetic.layout import CELL, FloorPlan
+from pointseg.scannet.synthetic.camera import Observation, camera_stops, observe
+from pointseg.scannet.synthetic.layout import FloorPlan
+from pointseg.scannet.synthetic.mesh import Mesh, cells_of, join, proper, smooth_noise, vertex_normals
 from pointseg.scannet.synthetic.shapes import Thing
 
-PIXEL = math.radians(1.1)  # angle of a depth map's cell at its finest level
-LEVELS = 4  # depth maps of cells PIXEL, 2 PIXEL, ...: near surfaces are splatted coarsely so that they have no gaps
+VOXEL = 0.045  # metres over which fusion in a volume averages surfaces; what is thinner or sharper is rounded off
+COLLAPSED = 0.25  # share of the spacing under which vertices become one
 
 
-@dataclass(frozen=True)
-class Mesh:
-    """A mesh with the object each vertex belongs to."""
+@dataclass(frozen=True, kw_only=True)
+class Scanner:
+    """What is wrong with the scans, each fault with a switch of its own."""
 
-    xyz: np.ndarray  # [P, 3] float64, metres
-    rgb: np.ndarray  # [P, 3] float64, 0..1
-    normal: np.ndarray  # [P, 3] float64, unit, towards the seen side
-    thing: np.ndarray  # [P] int64, index into the room's things
-    faces: np.ndarray  # [F, 3] int64
-
-    def reordered(self, order: np.ndarray, faces: np.ndarray | None = None) -> Mesh:
-        """Vertices `order` in that order; `faces` (default: all) must use no other vertex."""
-        faces = self.faces if faces is None else faces
-        number = np.empty(len(self.xyz), dtype=np.int64)
-        number[order] = np.arange(len(order))
-        return Mesh(self.xyz[order], self.rgb[order], self.normal[order], self.thing[order], number[faces])
+    noise: float = 1.0  # of depth; 1: a structured-light sensor after fusion, 0: none
+    drift: float = 0.011  # metres; how far the pose is off; two passes that disagree leave double surfaces
+    rounding: float = 0.85  # share of the way from a sharp edge to the average of a voxel
+    holes: bool = True  # patches missing of glass, mirrors, dark surfaces and what was seen badly
+    irregular: float = 1.4  # how far vertices slide over the surface, 0: even spacing; 2: as far as their neighbours
 
 
-def scan(things: list[Thing], plan: FloorPlan, step: float, rng: Generator) -> tuple[Mesh, int]:
-    """The scanned mesh of a room, vertices in blocks like a fused volume's, and the number of camera positions."""
-    mesh, returned = join(things, step)
-    cameras = camera_positions(plan, rng)
-    score, distance = observe(mesh, cameras, step, rng)
-    keep = score > np.maximum(0.10 + 0.06 * smooth_noise(mesh.xyz, 0.12, 0.5, rng), 0.01)
-    keep &= smooth_noise(mesh.xyz, 0.08, 0.3, rng) < 2.4
-    # Glass, mirrors and dark screens lose patches, not single vertices.
-    keep &= (returned >= 1) | (smooth_noise(mesh.xyz, 0.15, 0.5, rng) < 3.0 * (returned - 0.5))
-    faces = mesh.faces[keep[mesh.faces].all(1)]
-    order = block_order(mesh.xyz, np.unique(faces), step, rng)
-    return _noisy(mesh.reordered(order, faces), distance[order], step, rng), len(cameras)
+def scan(
+    things: list[Thing], plan: FloorPlan, step: float, rng: Generator, scanner: Scanner | None = None
+) -> tuple[Mesh, int]:
+    """The scanned mesh of a room, vertices in blocks like a fused volume's, and the number of the camera's stops.
+
+    step: distance of neighbouring vertices of the things' sheets, metres, and about that of the mesh's vertices.
+    """
+    scanner = scanner or Scanner()
+    mesh, returned = join(things)
+    stops = camera_stops(plan, rng)
+    seen = observe(mesh, stops, step, rng)
+    kept = _kept(mesh, seen.weight.sum(1), returned, rng) if scanner.holes else seen.weight.sum(1) > 0
+    faces = mesh.faces[kept[mesh.faces].all(1)]
+    vertices = np.unique(faces)
+    mesh = mesh.reordered(vertices, faces)
+    seen = Observation(seen.weight[vertices], seen.distance[vertices], seen.ray[vertices])
+
+    xyz = _slide(mesh, 0.5 * scanner.irregular, rng)
+    xyz, rgb = _fuse(xyz, mesh, scanner.rounding, rng)
+    mesh = Mesh(xyz, _lit(rgb, mesh, seen, rng), mesh.normal, mesh.thing, mesh.faces)
+    moved = _measure(mesh, seen, scanner, rng)
+    return _decimate(moved, step, rng), len(stops)
 
 
-def join(things: list[Thing], step: float) -> tuple[Mesh, np.ndarray]:
-    """All sheets as one mesh, vertices that coincide within an object merged; and `seen [P]` of each vertex."""
-    points, colors, owner, seen, faces, start = [], [], [], [], [], 0
-    for index, thing in enumerate(things):
-        for sheet in thing.sheets:
-            rows, columns = sheet.points.shape[:2]
-            count = rows * columns
-            points.append(sheet.points.reshape(-1, 3))
-            colors.append(np.broadcast_to(sheet.color, sheet.points.shape).reshape(-1, 3))
-            owner.append(np.full(count, index))
-            seen.append(np.full(count, sheet.seen))
-            faces.append(_grid_faces(rows, columns) + start)
-            start += count
-    xyz, thing, triangles = np.concatenate(points), np.concatenate(owner), np.concatenate(faces)
-    triangles = triangles[np.isfinite(xyz[:, 0])[triangles].all(1)]
-    used = np.unique(triangles)
-    first, number = _merged(xyz[used], thing[used])
-    renumbered = np.empty(len(xyz), dtype=np.int64)
-    renumbered[used] = number
-    triangles = renumbered[triangles]
-    a, b, c = triangles.T
-    triangles = triangles[(a != b) & (b != c) & (a != c)]
-    kept = used[first]
-    xyz = xyz[kept]
-    mesh = Mesh(xyz, np.concatenate(colors)[kept], _vertex_normals(xyz, triangles), thing[kept], triangles)
-    return mesh, np.concatenate(seen)[kept]
+def _kept(mesh: Mesh, weight: np.ndarray, returned: np.ndarray, rng: Generator) -> np.ndarray:
+    """Which vertices [P] the scan has: badly seen ones, glass, mirrors and dark surfaces lose patches."""
+    kept = weight > np.maximum(0.05 + 0.04 * smooth_noise(mesh.xyz, 0.12, 0.6, rng), 0.01)
+    kept &= smooth_noise(mesh.xyz, 0.06, 0.3, rng) < 2.3
+    returned = np.minimum(returned, 0.4 + 5 * mesh.rgb.max(1))  # black reflects little infrared light
+    return kept & ((returned >= 1) | (smooth_noise(mesh.xyz, 0.15, 0.5, rng) < 3.0 * (returned - 0.5)))
 
 
-@functools.lru_cache(maxsize=4096)
-def _grid_faces(rows: int, columns: int) -> np.ndarray:
-    """Two triangles for each quad of a grid, counter-clockwise seen from outside: [2 (rows-1) (columns-1), 3]."""
-    corner = np.arange(rows * columns).reshape(rows, columns)
-    a, b, c, d = corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]
-    return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
+def _slide(mesh: Mesh, reach: float, rng: Generator) -> np.ndarray:
+    """Vertices [P, 3] moved over the surface, each into a random triangle of its own, up to `reach` times across."""
+    corner = rng.permutation(mesh.faces.size)  # the last one that names a vertex wins
+    face, place = np.divmod(corner, 3)
+    own = np.empty(len(mesh.xyz), np.int64)
+    own[mesh.faces[face, place]] = corner
+    face, place = np.divmod(own, 3)
+    share = rng.random((len(own), 2)) * reach
+    beyond = share.sum(1) > reach
+    share[beyond] = reach - share[beyond]
+    xyz = mesh.xyz.copy()
+    for number in (1, 2):
+        other = mesh.xyz[mesh.faces[face, (place + number) % 3]]
+        xyz += share[:, number - 1, None] * (other - mesh.xyz)
+    return xyz
 
 
-def _merged(xyz: np.ndarray, thing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First index of each set of coinciding vertices [Q] of one object, and each vertex's set [P]."""
-    grid = np.rint(xyz / 0.001).astype(np.int64) + (1 << 15)
-    key = ((thing.astype(np.int64) << 16 | grid[:, 0]) << 16 | grid[:, 1]) << 16 | grid[:, 2]
-    _, first, number = np.unique(key, return_index=True, return_inverse=True)
-    return first, number
+def _fuse(xyz: np.ndarray, mesh: Mesh, rounding: float, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and colours [P, 3] after averaging over voxels, as a volume of truncated distances does.
+
+    Vertices move along their normals only: planes stay, edges become round, rods and plates thinner, joints filled.
+    """
+    grids = 3
+    pull, blurred = np.zeros(len(xyz)), np.zeros_like(mesh.rgb)
+    for _ in range(grids):
+        _, cell = cells_of(xyz, VOXEL, shift=rng.uniform(0, VOXEL))
+        members = np.bincount(cell)
+        for axis in range(3):
+            pull += (np.bincount(cell, xyz[:, axis]) / members)[cell] * mesh.normal[:, axis]
+            blurred[:, axis] += (np.bincount(cell, mesh.rgb[:, axis]) / members)[cell]
+    along = pull / grids - (xyz * mesh.normal).sum(1)
+    return xyz + rounding * along[:, None] * mesh.normal, 0.4 * mesh.rgb + 0.6 / grids * blurred
 
 
-def _vertex_normals(xyz: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    corners = xyz[faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.stack([np.bincount(faces.ravel(), np.repeat(normal[:, axis], 3), len(xyz)) for axis in range(3)], axis=1)
-    return total / np.maximum(np.sqrt((total * total).sum(1, keepdims=True)), 1e-12)
+def _lit(rgb: np.ndarray, mesh: Mesh, seen: Observation, rng: Generator) -> np.ndarray:
+    """Colours [P, 3] in 0..1 under a lamp and daylight, with an exposure that differs by pass, stain and grain."""
+    light = rng.normal(size=3) * (0.5, 0.5, 0.2) + (0, 0, 1)
+    facing = mesh.normal @ (light / math.sqrt((light * light).sum()))
+    shade = 0.76 + 0.17 * facing + 0.06 * smooth_noise(mesh.xyz, 0.4, 2.5, rng)
+    first = seen.weight[:, 0] > seen.weight[:, 1] * rng.uniform(0.7, 1.4)
+    shade *= np.where(first, 1.0, rng.uniform(0.85, 1.12))
+    shade *= 1 + 0.03 * smooth_noise(mesh.xyz, 0.05, 0.2, rng)
+    warmth = rng.normal(1, 0.05) ** np.array([1.0, 0.0, -1.0])
+    return np.clip(rgb * shade[:, None] * warmth + rng.normal(0, 0.02, rgb.shape), 0, 1)
 
 
-def camera_positions(plan: FloorPlan, rng: Generator) -> np.ndarray:
-    """Where the scanner was held: [C, 3], spread over the walkable floor at 1.3-1.7 m."""
-    blocked = plan.solid.copy()
-    for _ in range(5):  # 0.25 m from anything solid
-        blocked[1:] |= blocked[:-1]
-        blocked[:-1] |= blocked[1:]
-        blocked[:, 1:] |= blocked[:, :-1]
-        blocked[:, :-1] |= blocked[:, 1:]
-    if blocked.all():
-        blocked = plan.solid
-    cells = np.argwhere(~blocked)
-    candidates = (cells[rng.permutation(len(cells))[:400]] + 0.5) * CELL
-    wanted = int(np.clip(round(len(cells) * CELL * CELL * 0.9) + 5, 7, 14))
-    chosen, nearest = [0], np.full(len(candidates), np.inf)
-    while len(chosen) < min(wanted, len(candidates)):
-        nearest = np.minimum(nearest, ((candidates - candidates[chosen[-1]]) ** 2).sum(1))
-        chosen.append(int(nearest.argmax()))
-    height = rng.uniform(1.3, 1.8, len(chosen))
-    return np.column_stack([candidates[chosen], height])
+def _measure(mesh: Mesh, seen: Observation, scanner: Scanner, rng: Generator) -> Mesh:
+    """The mesh as measured: depth noise along the rays, drift of the poses, surfaces doubled where passes disagree."""
+    growth = 1 + (seen.distance / 2) ** 2
+    depth = 0.0009 * rng.normal(size=len(mesh.xyz)) + 0.0014 * smooth_noise(mesh.xyz, 0.06, 0.35, rng)
+    xyz = mesh.xyz + (scanner.noise * growth * depth)[:, None] * seen.ray
+    if scanner.drift == 0:
+        return Mesh(xyz, mesh.rgb, mesh.normal, mesh.thing, mesh.faces)
+    # Heights drift least: every frame sees the floor, which holds them.
+    size = scanner.drift * np.array([1.0, 1.0, 0.12])
+    drift = [size * np.column_stack([smooth_noise(xyz, 1.2, 5.0, rng) for _ in range(3)]) for _ in range(2)]
+    share = seen.weight / np.maximum(seen.weight.sum(1, keepdims=True), 1e-9)
+    apart = np.abs(((drift[0] - drift[1]) * mesh.normal).sum(1))
+    double = (apart > 0.01) & (share.min(1) > 0.15) & (smooth_noise(xyz, 0.3, 1.2, rng) > 0)
+    second = xyz + np.where(double[:, None], drift[1], share[:, :1] * drift[0] + share[:, 1:] * drift[1])
+    blended = xyz + np.where(double[:, None], drift[0], share[:, :1] * drift[0] + share[:, 1:] * drift[1])
+    copied = np.flatnonzero(double)
+    number = np.full(len(xyz), -1)
+    number[copied] = len(xyz) + np.arange(len(copied))
+    faces = number[mesh.faces[double[mesh.faces].all(1)]]
+    return Mesh(
+        np.concatenate([blended, second[copied]]),
+        np.concatenate([mesh.rgb, mesh.rgb[copied]]),
+        np.concatenate([mesh.normal, mesh.normal[copied]]),
+        np.concatenate([mesh.thing, mesh.thing[copied]]),
+        np.concatenate([mesh.faces, faces]),
+    )
 
 
-def observe(mesh: Mesh, cameras: np.ndarray, step: float, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """How well each vertex is seen [P] (0: not at all) and from how far by the best camera [P]."""
-    count = len(mesh.xyz)
-    score, best, distance = np.zeros(count), np.zeros(count), np.zeros(count)
-    # Triangles' centres thicken the splatted surface.
-    surface = np.concatenate([mesh.xyz, mesh.xyz[mesh.faces].mean(1)]).astype(np.float32)
-    normal = mesh.normal.astype(np.float32)
-    for camera in cameras:
-        offset = surface - camera.astype(np.float32)
-        reach = np.sqrt((offset * offset).sum(1))
-        elevation = np.arcsin(np.clip(offset[:, 2] / reach, -1, 1))
-        nearest = _nearest_surface(offset, reach, elevation, step)[:count]
-        reach, elevation = reach[:count], elevation[:count]
-        facing = np.clip(-(offset[:count] * normal).sum(1) / reach, 1e-3, 1)
-        slope = np.minimum(np.sqrt(1 - facing * facing) / facing, 5)
-        tolerance = 0.02 + 0.5 * slope * np.maximum(reach * PIXEL, 1.5 * step)
-        highest = math.radians(rng.uniform(5, 18))
-        visible = (
-            (facing > 0.06) & (reach > 0.35) & (reach < 6) & (elevation < highest) & (reach <= nearest + tolerance)
-        )
-        weight = np.where(visible, facing / (1 + (reach / 2.5) ** 2), 0)
-        score += weight
-        better = weight > best
-        best[better], distance[better] = weight[better], reach[better]
-    return score, distance
+def _decimate(mesh: Mesh, step: float, rng: Generator) -> Mesh:
+    """Collapses vertices closer than COLLAPSED `step`s whatever they belong to; the rest in the order of blocks."""
+    shuffled = rng.permutation(len(mesh.xyz))
+    first, cell = cells_of(mesh.xyz[shuffled], COLLAPSED * step)
+    into = np.empty(len(mesh.xyz), np.int64)
+    into[shuffled] = shuffled[first][cell]
+    faces = proper(into[mesh.faces])
+    order = _block_order(mesh.xyz, np.unique(faces), step, rng)
+    result = mesh.reordered(order, faces)
+    return Mesh(result.xyz, result.rgb, vertex_normals(result.xyz, result.faces), result.thing, result.faces)
 
 
-def _nearest_surface(offset: np.ndarray, reach: np.ndarray, elevation: np.ndarray, step: float) -> np.ndarray:
-    """For each point [Q, 3] around a camera, the distance [Q] of the nearest one in (about) its direction."""
-    columns = ((np.arctan2(offset[:, 1], offset[:, 0]) + math.pi) / PIXEL).astype(np.int32)
-    rows = ((elevation + math.pi / 2) / PIXEL).astype(np.int32)
-    spread = np.log2(np.maximum(step / (reach * PIXEL), 1.0))
-    level = np.minimum(np.ceil(spread).astype(np.int8), LEVELS - 1)
-    nearest = np.full(len(reach), np.inf, dtype=np.float32)
-    for number in range(LEVELS):
-        width = int(2 * math.pi / PIXEL) + 2 >> number
-        cell = (rows >> number) * (width + 1) + (columns >> number)
-        depth = np.full(int(cell.max()) + 1, np.inf, dtype=np.float32)
-        members = level == number
-        np.minimum.at(depth, cell[members], reach[members])
-        np.minimum(nearest, depth[cell], out=nearest)
-    return nearest
-
-
-def smooth_noise(xyz: np.ndarray, shortest: float, longest: float, rng: Generator) -> np.ndarray:
-    """A random field [P] of zero mean and unit variance with wavelengths from `shortest` to `longest` metres."""
-    waves = 9
-    direction = rng.normal(size=(waves, 3))
-    direction /= np.sqrt((direction * direction).sum(1, keepdims=True))
-    frequency = direction * (2 * math.pi / rng.uniform(shortest, longest, (waves, 1)))
-    phase = rng.uniform(0, 2 * math.pi, waves)
-    total = np.zeros(len(xyz))
-    for (fx, fy, fz), shift in zip(frequency, phase, strict=True):
-        total += np.cos(xyz[:, 0] * fx + xyz[:, 1] * fy + xyz[:, 2] * fz + shift)
-    return total * math.sqrt(2 / waves)
-
-
-def block_order(xyz: np.ndarray, vertices: np.ndarray, step: float, rng: Generator) -> np.ndarray:
+def _block_order(xyz: np.ndarray, vertices: np.ndarray, step: float, rng: Generator) -> np.ndarray:
     """`vertices` in the order a hashed volume is meshed: blocks of space in random order, each cell by cell."""
     cell = np.floor(xyz[vertices] / step).astype(np.int64)
     cell -= cell.min(0)
@@ -189,31 +158,3 @@ def block_order(xyz: np.ndarray, vertices: np.ndarray, step: float, rng: Generat
     _, number = np.unique(block, return_inverse=True)
     shuffled = rng.permutation(number.max() + 1)[number]
     return vertices[np.lexsort((cell[:, 0], cell[:, 1], cell[:, 2], shuffled))]
-
-
-def _noisy(mesh: Mesh, distance: np.ndarray, step: float, rng: Generator) -> Mesh:
-    """Depth noise along the normal, waves of fused surfaces, drift of the poses; uneven vertices; shaded colours."""
-    count = len(mesh.xyz)
-    depth = rng.normal(0, 0.003, count) * (1 + (distance / 3) ** 2) + 0.003 * smooth_noise(mesh.xyz, 0.15, 0.8, rng)
-    slide = rng.uniform(-0.35, 0.35, (count, 3)) * np.minimum(_shortest_edges(mesh), step)[:, None]
-    slide -= (slide * mesh.normal).sum(1, keepdims=True) * mesh.normal
-    drift = np.column_stack([smooth_noise(mesh.xyz, 2.0, 6.0, rng) for _ in range(3)]) * (0.006, 0.006, 0.003)
-    xyz = mesh.xyz + depth[:, None] * mesh.normal + slide + drift
-
-    light = rng.normal(size=3) * (0.5, 0.5, 0.2) + (0, 0, 1)
-    facing_light = (mesh.normal * (light / math.sqrt((light * light).sum()))).sum(1)
-    shade = 0.78 + 0.16 * facing_light + 0.05 * smooth_noise(mesh.xyz, 0.4, 2.5, rng)
-    rgb = mesh.rgb * shade[:, None] * rng.normal(1, 0.03, 3) + rng.normal(0, 0.02, (count, 3))
-    return Mesh(xyz, np.clip(rgb, 0, 1), mesh.normal, mesh.thing, mesh.faces)
-
-
-def _shortest_edges(mesh: Mesh) -> np.ndarray:
-    """Length [P] of the shortest edge at each vertex."""
-    shortest = np.full(len(mesh.xyz), np.inf)
-    for a, b in ((0, 1), (1, 2), (2, 0)):
-        start, end = mesh.faces[:, a], mesh.faces[:, b]
-        offset = mesh.xyz[start] - mesh.xyz[end]
-        length = np.sqrt((offset * offset).sum(1))
-        np.minimum.at(shortest, start, length)
-        np.minimum.at(shortest, end, length)
-    return shortest

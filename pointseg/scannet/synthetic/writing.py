@@ -19,12 +19,14 @@ from pointseg.errors import InputError
 from pointseg.scannet.labels import Split, colorize, nyu40_to_train, spaces_of
 from pointseg.scannet.ply import write_ply
 from pointseg.scannet.scan import ScanFiles
-from pointseg.scannet.synthetic.categories import CATEGORIES, label_table
+from pointseg.scannet.synthetic.annotator import annotate, labels_of, segment
+from pointseg.scannet.synthetic.categories import label_table
+from pointseg.scannet.synthetic.mesh import Mesh
 from pointseg.scannet.synthetic.rooms import furnish
-from pointseg.scannet.synthetic.scanning import Mesh, scan, smooth_noise
+from pointseg.scannet.synthetic.scanning import scan
 
-GENERATOR = 1  # raise it whenever the same parameters give other rooms
-DEFAULT_DENSITY = 500.0  # vertices per square metre of surface: 4.5 cm between neighbours, about 50,000 vertices a room
+GENERATOR = 2  # raise it whenever the same parameters give other rooms
+DEFAULT_DENSITY = 950.0  # vertices per square metre of surface before decimation, which leaves ScanNet's 800 on floors
 LABEL_TABLE = "scannetv2-labels.combined.tsv"
 PARAMETERS = "synthetic.json"
 PARTIAL = ".partial"  # rooms being written
@@ -158,7 +160,7 @@ def _write_room(job: _Job) -> None:
     write_ply(files.mesh, xyz, rgba, faces=mesh.faces)
     if job.split != "test":
         segments = segment(mesh, rng)
-        groups = annotate(mesh.thing, segments, names, rng)
+        groups = annotate(mesh, segments, names, rng)
         label = labels_of(segments, groups)
         rgba[:, :3] = colorize(nyu40_to_train(label))
         write_ply(files.labels, xyz, rgba, label=label, faces=mesh.faces)
@@ -190,45 +192,3 @@ def _alignment(mesh: Mesh, rng: Generator) -> np.ndarray:
     matrix[:2, :2] = (cos, -sin), (sin, cos)
     matrix[:3, 3] = np.round([middle[0] + rng.normal(), middle[1] + rng.normal(), rng.normal(0, 0.1)], 6)
     return matrix
-
-
-def segment(mesh: Mesh, rng: Generator) -> np.ndarray:
-    """An over-segmentation [P]: pieces of one object, one main direction and one region; ids are vertex numbers."""
-    direction = np.abs(mesh.normal).argmax(1)
-    side = np.take_along_axis(mesh.normal, direction[:, None], 1)[:, 0] > 0
-    warp = np.column_stack([smooth_noise(mesh.xyz, 0.5, 1.5, rng) for _ in range(3)])
-    cell = np.floor((mesh.xyz + 0.1 * warp) / 0.7).astype(np.int64)
-    cell -= cell.min(0)
-    key = mesh.thing * 6 + direction * 2 + side
-    for axis in range(3):
-        key = key * (cell[:, axis].max() + 1) + cell[:, axis]
-    _, first, number = np.unique(key, return_index=True, return_inverse=True)
-    return first[number]
-
-
-def annotate(thing: np.ndarray, segments: np.ndarray, categories: list[str], rng: Generator) -> list[dict]:
-    """The segment groups of the aggregation file: a few objects, and parts of others, are left out."""
-    groups: list[dict] = []
-    for index, category in enumerate(categories):
-        own = np.unique(segments[thing == index])
-        structure = category in ("wall", "floor")
-        small = np.count_nonzero(thing == index) < 0.02 * len(thing)
-        left_out = rng.random() < (0.5 if category == "ceiling" else 0.04 if small else 0.0)
-        if len(own) == 0 or left_out:
-            continue
-        if structure:
-            own = own[rng.random(len(own)) < 0.98]
-        elif rng.random() < 0.12:
-            own = own[rng.random(len(own)) < 0.7]
-        if len(own):
-            number = len(groups)
-            groups.append({"id": number, "objectId": number, "label": category, "segments": own.tolist()})
-    return groups
-
-
-def labels_of(segments: np.ndarray, groups: list[dict]) -> np.ndarray:
-    """NYU40 id of each vertex [P] uint16; 0 where no group names the vertex's segment."""
-    of_segment = np.zeros(int(segments.max()) + 1, dtype=np.uint16)
-    for group in groups:
-        of_segment[group["segments"]] = CATEGORIES[group["label"]][0]
-    return of_segment[segments]
