@@ -8,12 +8,16 @@
 STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   // xyz [B, N, 3] -> int32 [B, npoint]
   m.def("furthest_point_sample(Tensor xyz, int npoint) -> Tensor");
-  // The same by a given CUDA kernel (FpsKernel in cuda/furthest_point_sample.cuh), for benchmarks.
-  m.def("furthest_point_sample_by(Tensor xyz, int npoint, int kernel) -> Tensor");
   // xyz [B, N, 3], new_xyz [B, M, 3] -> int32 idx [B, M, nsample], int32 count [B, M]
   m.def("ball_query(Tensor xyz, Tensor new_xyz, float radius, int nsample) -> (Tensor, Tensor)");
   // unknown [B, N, 3], known [B, M, 3] -> distance [B, N, 3] (dtype of xyz), int32 idx [B, N, 3]
   m.def("three_nn(Tensor unknown, Tensor known) -> (Tensor, Tensor)");
+
+  // The same by a given CUDA kernel, for benchmarks; the numbers are in cuda/<op>.cuh (FpsKernel, ...).
+  m.def("furthest_point_sample_by(Tensor xyz, int npoint, int kernel) -> Tensor");
+  m.def(
+      "ball_query_by(Tensor xyz, Tensor new_xyz, float radius, int nsample, int kernel) -> (Tensor, Tensor)");
+  m.def("three_nn_by(Tensor unknown, Tensor known, int kernel) -> (Tensor, Tensor)");
 
   // Feature operators keep the memory format of their input: [B, C, N] with memory [B, C, N] or [B, N, C]
   // ("channels last", channel stride 1). Grouping is a gather with Q = M * nsample.

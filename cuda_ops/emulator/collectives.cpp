@@ -64,6 +64,9 @@ T apply(AtomicOp op, T old, T value, T expected) {
       return value > old ? value : old;
     case AtomicOp::kMin:
       return value < old ? value : old;
+    case AtomicOp::kOr:
+      if constexpr (std::is_integral_v<T>) return old | value;
+      fail("atomicOr of a floating point number");
     case AtomicOp::kExchange:
       return value;
     default:

@@ -45,7 +45,7 @@ enum class WarpOp {
 };
 uint64_t collective(WarpOp op, unsigned mask, uint64_t value, int source, Site site);
 
-enum class AtomicOp { kAdd, kMax, kMin, kExchange, kCompareAndSwap };
+enum class AtomicOp { kAdd, kMax, kMin, kOr, kExchange, kCompareAndSwap };
 template <class T>
 T atomic(T* address, AtomicOp op, T value, T expected = T{});
 

@@ -34,23 +34,36 @@ int furthest_point_sample(int is_double, const void* xyz, int64_t B, int size, i
   return is_double ? start(double{}) : start(float{});
 }
 
-int ball_query(int is_double, const void* xyz, const void* new_xyz, int64_t B, int64_t N, int64_t M,
-               double squared_radius, int nsample, int* idx, int* count) {
-  if (is_double) {
-    return launch_ball_query(static_cast<const double*>(xyz), static_cast<const double*>(new_xyz), B, N, M,
-                             squared_radius, nsample, idx, count, nullptr);
-  }
-  return launch_ball_query(static_cast<const float*>(xyz), static_cast<const float*>(new_xyz), B, N, M,
-                           static_cast<float>(squared_radius), nsample, idx, count, nullptr);
+// Bytes of scratch for ball_query (M = 0) or three_nn if `kernel` is the ordered one.
+int64_t order_scratch(int64_t B, int64_t N, int64_t M) {
+  return OrderMemory(B, N).bytes + (M > 0 ? OrderMemory(B, M).bytes : 0);
 }
 
+// kernel: a BallQueryKernel.
+int ball_query(int is_double, const void* xyz, const void* new_xyz, int64_t B, int64_t N, int64_t M,
+               double squared_radius, int nsample, int kernel, int* idx, int* count, char* scratch) {
+  const auto start = [&](auto tag) -> int {
+    using T = decltype(tag);
+    bool ordered = false;
+    const cudaError_t error = ball_query_plan<T>(B, N, M, static_cast<BallQueryKernel>(kernel), &ordered);
+    if (error != cudaSuccess) return error;
+    return launch_ball_query(static_cast<const T*>(xyz), static_cast<const T*>(new_xyz), B, N, M,
+                             static_cast<T>(squared_radius), nsample, idx, count, ordered, scratch, nullptr);
+  };
+  return is_double ? start(double{}) : start(float{});
+}
+
+// kernel: a ThreeNnKernel.
 int three_nn(int is_double, const void* unknown, const void* known, int64_t B, int64_t N, int64_t M,
-             void* distance, int* idx) {
-  if (is_double) {
-    return launch_three_nn(static_cast<const double*>(unknown), static_cast<const double*>(known), B, N, M,
-                           static_cast<double*>(distance), idx, nullptr);
-  }
-  return launch_three_nn(static_cast<const float*>(unknown), static_cast<const float*>(known), B, N, M,
-                         static_cast<float*>(distance), idx, nullptr);
+             int kernel, void* distance, int* idx, char* scratch) {
+  const auto start = [&](auto tag) -> int {
+    using T = decltype(tag);
+    bool ordered = false;
+    const cudaError_t error = three_nn_plan<T>(B, N, M, static_cast<ThreeNnKernel>(kernel), &ordered);
+    if (error != cudaSuccess) return error;
+    return launch_three_nn(static_cast<const T*>(unknown), static_cast<const T*>(known), B, N, M,
+                           static_cast<T*>(distance), idx, ordered, scratch, nullptr);
+  };
+  return is_double ? start(double{}) : start(float{});
 }
 }

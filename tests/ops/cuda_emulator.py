@@ -37,6 +37,7 @@ KERNEL_FLAGS = [
 ]
 ELEMENT_TYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 FPS_KERNELS = {"choose": -1, "buckets": 0, "steps": 1, "rounds": 2}
+SEARCH_KERNELS = {"choose": -1, "brute force": 0, "ordered": 1}
 
 
 class EmulatedError(Exception):
@@ -98,7 +99,7 @@ class Emulator:
         self.library = ctypes.CDLL(str(library))
         self.library.emulator_allocate.restype = ctypes.c_void_p
         self.library.emulator_error.restype = ctypes.c_char_p
-        for name in ("emulator_unwritten", "fps_scratch", "inverse_counts_size"):
+        for name in ("emulator_unwritten", "fps_scratch", "order_scratch", "inverse_counts_size"):
             if hasattr(self.library, name):
                 getattr(self.library, name).restype = ctypes.c_int64
         self.schedule(0)
@@ -130,7 +131,9 @@ class Emulator:
         )
         return self.finish((idx, (B, npoint), torch.int32))[0]
 
-    def ball_query(self, radius: float, nsample: int, xyz: Tensor, new_xyz: Tensor) -> tuple[Tensor, Tensor]:
+    def ball_query(
+        self, radius: float, nsample: int, xyz: Tensor, new_xyz: Tensor, kernel: str = "choose"
+    ) -> tuple[Tensor, Tensor]:
         B, N, _ = xyz.shape
         M = new_xyz.shape[1]
         squared_radius = torch.tensor(radius, dtype=xyz.dtype).square().item()
@@ -143,12 +146,14 @@ class Emulator:
             *map(i64, (B, N, M)),
             ctypes.c_double(squared_radius),
             nsample,
+            SEARCH_KERNELS[kernel],
             idx,
             count,
+            self.output(self.library.order_scratch(i64(B), i64(N), i64(0))),
         )
         return self.finish((idx, (B, M, nsample), torch.int32), (count, (B, M), torch.int32))
 
-    def three_nn(self, unknown: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    def three_nn(self, unknown: Tensor, known: Tensor, kernel: str = "choose") -> tuple[Tensor, Tensor]:
         B, N, _ = unknown.shape
         distance, idx = self.output(B * N * 3 * unknown.element_size()), self.output(B * N * 3 * 4)
         self.call(
@@ -157,8 +162,10 @@ class Emulator:
             self.input(unknown.contiguous()),
             self.input(known.contiguous()),
             *map(i64, (B, N, known.shape[1])),
+            SEARCH_KERNELS[kernel],
             distance,
             idx,
+            self.output(self.library.order_scratch(i64(B), i64(N), i64(known.shape[1]))),
         )
         return self.finish((distance, (B, N, 3), unknown.dtype), (idx, (B, N, 3), torch.int32))
 

@@ -178,6 +178,10 @@ def test_furthest_point_sample_with_little_shared_memory(emulators: dict[int, Em
     assert torch.equal(actual, reference.furthest_point_sample(xyz, 5))
 
 
+def search_kernels(xyz: Tensor) -> tuple[str, ...]:
+    return ("brute force", "ordered") if xyz.dtype == torch.float32 else ("brute force",)
+
+
 @pytest.mark.parametrize("name", EMULATED_CLOUDS)
 def test_ball_query(emulators: dict[int, Emulator], name: str) -> None:
     xyz = CLOUDS[name]
@@ -185,14 +189,16 @@ def test_ball_query(emulators: dict[int, Emulator], name: str) -> None:
     emulator.schedule(*SCHEDULES[len(name) % 3])
     centres = torch.cat([xyz[:, :30], xyz[:, :2] + 100], 1)  # the last two balls are empty
     for radius, nsample in ((3 / 64, 5), (0.5, 33)):
-        actual = emulator.ball_query(radius, nsample, xyz, centres)
-        assert same(actual, reference.ball_query_with_count(radius, nsample, xyz, centres))
+        expected = reference.ball_query_with_count(radius, nsample, xyz, centres)
+        for kernel in search_kernels(xyz):
+            assert same(emulator.ball_query(radius, nsample, xyz, centres, kernel), expected), kernel
 
 
 def test_ball_query_of_several_tiles(emulator: Emulator) -> None:
     xyz, centres = lattice(2, 2100, span=8), lattice(2, 13, span=8, seed=1)
-    actual = emulator.ball_query(3 / 64, 16, xyz, centres)
-    assert same(actual, reference.ball_query_with_count(3 / 64, 16, xyz, centres))
+    expected = reference.ball_query_with_count(3 / 64, 16, xyz, centres)
+    for kernel in search_kernels(xyz):
+        assert same(emulator.ball_query(3 / 64, 16, xyz, centres, kernel), expected)
 
 
 def test_ball_query_of_many_centres(emulators: dict[int, Emulator]) -> None:
@@ -208,18 +214,42 @@ def test_three_nn(emulators: dict[int, Emulator], name: str) -> None:
     emulator = emulators[900]
     emulator.schedule(*SCHEDULES[len(name) % 3])
     for known in (xyz[:, :2], xyz[:, :1], xyz[:, ::3].contiguous()):
-        assert same_neighbours(emulator.three_nn(xyz[:, :60], known), reference.three_nn(xyz[:, :60], known))
+        expected = reference.three_nn(xyz[:, :60], known)
+        for kernel in search_kernels(xyz):
+            assert same_neighbours(emulator.three_nn(xyz[:, :60], known, kernel), expected), kernel
 
 
 def test_three_nn_of_several_tiles(emulator: Emulator) -> None:
     unknown, known = lattice(2, 9, span=8), lattice(2, 1100, span=8, seed=1)
-    assert same_neighbours(emulator.three_nn(unknown, known), reference.three_nn(unknown, known))
+    for kernel in search_kernels(known):
+        assert same_neighbours(emulator.three_nn(unknown, known, kernel), reference.three_nn(unknown, known))
 
 
 def test_three_nn_of_many_points(emulators: dict[int, Emulator]) -> None:
     unknown, known = lattice(2, 32_800, span=20), lattice(2, 7, span=20, seed=1)  # B * N > 65536: a thread a point
     emulators[900].schedule(0)
     assert same_neighbours(emulators[900].three_nn(unknown, known), reference.three_nn(unknown, known))
+
+
+def test_search_in_order(emulators: dict[int, Emulator]) -> None:
+    """More groups of points than lanes, so that most boxes are passed by."""
+    emulators[900].schedule(2, 100)
+    xyz, centres = room(2, 2500), room(2, 70, seed=1)
+    actual = emulators[900].ball_query(0.2, 20, xyz, centres, "ordered")
+    assert same(actual, reference.ball_query_with_count(0.2, 20, xyz, centres))
+    actual = emulators[900].three_nn(centres, xyz, "ordered")
+    assert same_neighbours(actual, reference.three_nn(centres, xyz))
+
+
+def test_clouds_too_large_to_order(emulators: dict[int, Emulator]) -> None:
+    xyz = lattice(1, 17_000, span=9)
+    emulators[900].schedule(0)
+    with pytest.raises(EmulatedError):
+        emulators[900].ball_query(0.1, 4, xyz, xyz[:, :3], "ordered")
+    with pytest.raises(EmulatedError):
+        emulators[900].three_nn(xyz[:, :3], xyz, "ordered")
+    actual = emulators[900].ball_query(0.1, 4, xyz, xyz[:, :3])
+    assert same(actual, reference.ball_query_with_count(0.1, 4, xyz, xyz[:, :3]))
 
 
 def test_geometry_without_redux(emulators: dict[int, Emulator]) -> None:
@@ -230,8 +260,10 @@ def test_geometry_without_redux(emulators: dict[int, Emulator]) -> None:
     expected = reference.furthest_point_sample(xyz, 30)
     for kernel, points in FPS_VARIANTS:
         assert torch.equal(emulator.furthest_point_sample(xyz, 30, kernel, points), expected)
-    actual = emulator.ball_query(0.05, 8, xyz, xyz[:, :20])
-    assert same(actual, reference.ball_query_with_count(0.05, 8, xyz, xyz[:, :20]))
+    for kernel in search_kernels(xyz):
+        actual = emulator.ball_query(0.05, 8, xyz, xyz[:, :20], kernel)
+        assert same(actual, reference.ball_query_with_count(0.05, 8, xyz, xyz[:, :20]))
+        assert same_neighbours(emulator.three_nn(xyz[:, :40], xyz, kernel), reference.three_nn(xyz[:, :40], xyz))
 
 
 def test_non_finite_points_are_harmless(emulator: Emulator) -> None:
@@ -241,8 +273,9 @@ def test_non_finite_points_are_harmless(emulator: Emulator) -> None:
         idx = emulator.furthest_point_sample(xyz, 60, kernel)
         assert idx.min() >= 0
         assert idx.max() < 100
-    emulator.ball_query(0.1, 4, xyz, xyz)
-    assert emulator.three_nn(xyz, xyz)[1].max() < 100
+    for kernel in search_kernels(xyz):
+        emulator.ball_query(0.1, 4, xyz, xyz, kernel)
+        assert emulator.three_nn(xyz, xyz, kernel)[1].max() < 100
 
 
 @settings(max_examples=12, deadline=None)
@@ -258,8 +291,10 @@ def test_any_cloud(emulators: dict[int, Emulator], xyz: Tensor, data: st.DataObj
     assert torch.equal(idx, reference.furthest_point_sample(xyz, npoint))
     radius = data.draw(st.sampled_from([1 / 64, 0.1, 50.0]))
     centres = xyz[:, :npoint].contiguous()
-    assert same(emulator.ball_query(radius, 7, xyz, centres), reference.ball_query_with_count(radius, 7, xyz, centres))
-    assert same_neighbours(emulator.three_nn(centres, xyz), reference.three_nn(centres, xyz))
+    search = data.draw(st.sampled_from(search_kernels(xyz)))
+    actual = emulator.ball_query(radius, 7, xyz, centres, search)
+    assert same(actual, reference.ball_query_with_count(radius, 7, xyz, centres))
+    assert same_neighbours(emulator.three_nn(centres, xyz, search), reference.three_nn(centres, xyz))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -101,6 +101,15 @@ __device__ __forceinline__ T warp_extreme(T value) {
   return value;
 }
 
+// Minimum of values >= 0.
+__device__ __forceinline__ float warp_min(float value) {
+#if __CUDA_ARCH__ >= 800
+  return __uint_as_float(__reduce_min_sync(kAllLanes, __float_as_uint(value)));
+#else
+  return warp_extreme<false>(value);
+#endif
+}
+
 __device__ __forceinline__ int warp_inclusive_sum(int value, int lane) {
   for (int offset = 1; offset < kWarp; offset *= 2) {
     const int other = __shfl_up_sync(kAllLanes, value, offset);

@@ -70,6 +70,7 @@ inline double __dsqrt_rn(double a) { return std::sqrt(a); }
 using std::fmax;
 using std::fmin;
 inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
+inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline int __popc(unsigned x) { return std::popcount(x); }
@@ -101,6 +102,9 @@ T atomicMax(T* address, T value) {
 template <class T>
 T atomicMin(T* address, T value) {
   return ::emulator::atomic(address, ::emulator::AtomicOp::kMin, value);
+}
+inline unsigned atomicOr(unsigned* address, unsigned value) {
+  return ::emulator::atomic(address, ::emulator::AtomicOp::kOr, value);
 }
 template <class T>
 T atomicExch(T* address, T value) {
