@@ -323,3 +323,26 @@ def test_wrong_arguments_are_named(arguments, part):
 def test_wrong_shape_is_named():
     with pytest.raises(ValueError, match=r"x must be \[B, 8, \*spatial\], got \[2, 4, 10\]"):
         LatentGNN(8, 3)(torch.zeros(2, 4, 10))
+
+
+def test_autocast_that_widens_norms(monkeypatch: pytest.MonkeyPatch):
+    """On CUDA autocast computes norms in float32, on the CPU it does not: the gradients must come out either way."""
+    norm = torch.linalg.vector_norm
+    monkeypatch.setattr(torch.linalg, "vector_norm", lambda *args, **options: norm(*args, **options).float())
+    torch.manual_seed(0)
+    module = LatentGNN(16, 6, kernels=2)
+    nn.init.ones_(module.scale)
+    x = torch.randn(2, 16, 50, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = module(x)
+    y.square().mean().backward()
+    assert x.grad.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
+
+
+def test_latent_weights_have_unit_mean_square():
+    torch.manual_seed(0)
+    module, x = LatentGNN(16, (6, 3)).eval(), torch.randn(2, 16, 5, 10)
+    weights = module.latent_weights(x)
+    assert weights.shape == (2, 9, 50)
+    torch.testing.assert_close(weights.square().mean(2), torch.ones(2, 9))

@@ -133,3 +133,17 @@ def test_dropout_draws_from_the_global_generator_and_masks_gradients():
     torch.manual_seed(3)
     assert torch.equal(Dropout(0.5)(x), y)
     assert not torch.equal(Dropout(0.5)(x), y)
+
+
+def test_layer_max_backward_needs_no_epsilon_of_zero(monkeypatch: pytest.MonkeyPatch):
+    """PyTorch 2.11's `F.batch_norm` refuses one."""
+
+    def strict(*args, eps: float = 1e-5, **options):
+        assert eps > 0
+        return batch_norm(*args, eps=eps, **options)
+
+    batch_norm = F.batch_norm
+    monkeypatch.setattr(F, "batch_norm", strict)
+    layer, x = Layer(4, 6), torch.randn(2, 5, 7, 4, requires_grad=True)
+    layer_max(layer, x).sum().backward()
+    assert x.grad.isfinite().all()

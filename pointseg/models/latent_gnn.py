@@ -155,7 +155,7 @@ class LatentGNN(nn.Module):
         """
         self._check_input(x)
         collect = self._sides(_rows(x.flatten(2)))[1]
-        return (collect / _lengths(collect, dim=1).unsqueeze(1) * collect.shape[1] ** 0.5).transpose(1, 2)
+        return (F.normalize(collect, dim=1) * collect.shape[1] ** 0.5).transpose(1, 2)
 
     def load_reference_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Loads the state dict of the authors' released module, `LatentGNNV1`, of the same settings.
@@ -263,8 +263,8 @@ def _latent_affinity(latent: Tensor) -> Tensor:
 
 
 def _lengths(x: Tensor) -> Tensor:
-    """Euclidean lengths of rows, [..., 1], safe to divide by."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_TINY_LENGTH)
+    """Euclidean lengths of rows, [..., 1], safe to divide by; of the dtype of `x` also where autocast widens norms."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_TINY_LENGTH).to(x.dtype)
 
 
 class _UnitRows(torch.autograd.Function):

@@ -73,8 +73,9 @@ class _NormMax(torch.autograd.Function):
         slope = -scale * inverse.square() * grad_scale / rows
         offset = -scale * inverse * grad_shift / rows
         ones = torch.ones_like(mean)
-        grad_y = F.batch_norm(y.flatten(0, 2), mean, ones, slope, offset, training=False, eps=0.0)
-        at_maxima = F.batch_norm(pooled, mean, ones, slope, offset, training=False, eps=0.0)
+        # PyTorch's Python wrapper refuses an epsilon of 0 in some versions.
+        grad_y = torch.batch_norm(y.flatten(0, 2), slope, offset, mean, ones, False, 0.0, 0.0, False)
+        at_maxima = torch.batch_norm(pooled, slope, offset, mean, ones, False, 0.0, 0.0, False)
         at_maxima += (dense_grad * (scale * inverse)).to(y.dtype)
         grad_y.view(y.shape[0], -1, y.shape[3]).scatter_(1, index, at_maxima.view(index.shape))
         return grad_y.view(y.shape), grad_scale, grad_shift, None, None, None
