@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,24 +13,35 @@ def synth(
     out: Positional[Path],
     /,
     *,
+    set_: Annotated[str | None, arg(name="set", help_behavior_hint="(default: --scenes and --test-scenes say)")] = None,
     scenes: int = 32,
     test_scenes: int = 0,
     seed: int = 0,
     density: Annotated[float | None, arg(help_behavior_hint="(default: about ScanNet's)")] = None,
-    workers: int = 0,
+    workers: Annotated[int | None, arg(help_behavior_hint="(default: all cores)")] = None,
 ) -> None:
-    """Write synthetic rooms in ScanNet's own folder layout.
+    """Write synthetic rooms in ScanNet's own folder layout. Run again, it goes on where it was stopped.
 
     Args:
         out: Folder to write; gets scans/, scannetv2-labels.combined.tsv and, with test scenes, scans_test/.
+        set_: rooms-mini (12 sparse scans, for tests), rooms-100, or rooms-1513 (ScanNet's 1201 + 312 scan ids).
         scenes: Labelled rooms; every fourth takes an id of ScanNet's validation spaces, so 4 or more give a val split.
         test_scenes: Rooms without labels, as in ScanNet's test split.
         seed: The same seed gives the same files.
         density: Vertices per square metre of surface.
         workers: Processes; 0 works in this one.
     """
-    from pointseg.scannet.synthetic import DEFAULT_DENSITY, write_dataset
+    from dataclasses import replace
 
+    from pointseg.scannet.synthetic import DEFAULT_DENSITY, room_set, write_dataset, write_set
+
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
+    if set_ is not None:
+        rooms = room_set(set_)
+        rooms = rooms if density is None else replace(rooms, density=density)
+        write_set(out, rooms, seed=seed, workers=workers)
+        return
     val_scenes = scenes // 4
     write_dataset(
         out,

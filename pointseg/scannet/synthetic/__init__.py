@@ -7,6 +7,7 @@ turns it into the `mesh` a hand-held scanner would give (`camera` says what that
 
 from __future__ import annotations
 
-from pointseg.scannet.synthetic.writing import DEFAULT_DENSITY, write_dataset
+from pointseg.scannet.synthetic.sets import DEFAULT_DENSITY, SETS, RoomSet, room_set
+from pointseg.scannet.synthetic.writing import write_dataset, write_set
 
-__all__ = ["DEFAULT_DENSITY", "write_dataset"]
+__all__ = ["DEFAULT_DENSITY", "SETS", "RoomSet", "room_set", "write_dataset", "write_set"]

@@ -15,8 +15,9 @@ from pointseg.scannet.synthetic.mesh import Mesh, cells_of, smooth_noise
 
 FRINGE = 0.045  # metres; where objects meet, segments follow cubes of this side instead of the objects' borders
 REGION = 0.6  # metres; about the largest segment
-SMALLEST = 20  # vertices; smaller segments join a neighbour, as in ScanNet's
+SMALLEST = 1 / 3000  # share of the vertices; smaller segments join a neighbour: 20 vertices in a scan of 60,000
 MISTAKEN = 0.012  # share of segments that get a neighbour's name
+SKIPPED = 1 / 250  # share of the vertices; the smaller than this an object is, the more often nobody annotates it
 STRUCTURE = ("wall", "floor")
 
 
@@ -44,7 +45,7 @@ def _absorb(piece: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """For each piece the one it joins: itself, or, for a small one, the largest of its larger neighbours."""
     size = np.bincount(piece)
     one, two = piece[np.concatenate([edges, edges[:, ::-1]])].T
-    smaller = (size[one] < SMALLEST) & (size[two] > size[one])
+    smaller = (size[one] < SMALLEST * len(piece)) & (size[two] > size[one])
     one, two = one[smaller], two[smaller]
     order = np.argsort(size[two], kind="stable")  # the last to name a piece wins
     into = np.arange(len(size))
@@ -64,11 +65,12 @@ def annotate(mesh: Mesh, segments: np.ndarray, categories: list[str], rng: Gener
     for index, category in enumerate(categories):
         own = np.flatnonzero(owner == index)
         vertices = size[own].sum()
-        chance = 0.7 if category == "ceiling" else 0.0 if category in STRUCTURE else 0.5 * np.exp(-vertices / 250)
+        skipped = 0.5 * np.exp(-vertices / (SKIPPED * len(segments)))
+        chance = {"ceiling": 0.7, "wall": 0.0, "floor": 0.0}.get(category, skipped)
         if len(own) == 0 or rng.random() < chance:
             continue
         missed = 0.3 if category not in STRUCTURE and rng.random() < 0.15 else 0.05
-        own = own[rng.random(len(own)) > missed * np.where(size[own] < 100, 2.0, 1.0)]
+        own = own[rng.random(len(own)) > missed]
         if len(own):
             number = len(groups)
             groups.append({"id": number, "objectId": number, "label": category, "segments": own.tolist()})

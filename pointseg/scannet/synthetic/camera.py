@@ -88,7 +88,7 @@ def _pitch(azimuth: np.ndarray, rng: Generator) -> np.ndarray:
     """Where the camera points, radians above the horizon, while it turns: mostly down, now and then up a wall."""
     first, second = rng.uniform(0, 2 * math.pi, 2)
     swing = 14 * np.sin(2 * azimuth + first) + 8 * np.sin(5 * azimuth + second)
-    return np.radians(rng.uniform(-32, -4) + swing)
+    return np.radians(rng.uniform(-38, -10) + swing)
 
 
 def _depth_map(azimuth: np.ndarray, elevation: np.ndarray, reach: np.ndarray, step: float) -> np.ndarray:

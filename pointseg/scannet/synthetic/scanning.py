@@ -100,7 +100,7 @@ def _fuse(xyz: np.ndarray, mesh: Mesh, rounding: float, rng: Generator) -> tuple
 def _lit(rgb: np.ndarray, mesh: Mesh, seen: Observation, rng: Generator) -> np.ndarray:
     """Colours [P, 3] in 0..1 under a lamp and daylight, with an exposure that differs by pass, stain and grain."""
     light = rng.normal(size=3) * (0.5, 0.5, 0.2) + (0, 0, 1)
-    facing = mesh.normal @ (light / math.sqrt((light * light).sum()))
+    facing = (mesh.normal * (light / math.sqrt((light * light).sum()))).sum(1)
     shade = 0.76 + 0.17 * facing + 0.06 * smooth_noise(mesh.xyz, 0.4, 2.5, rng)
     first = seen.weight[:, 0] > seen.weight[:, 1] * rng.uniform(0.7, 1.4)
     shade *= np.where(first, 1.0, rng.uniform(0.85, 1.12))

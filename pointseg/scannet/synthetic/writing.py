@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from pointseg.atomic import replacing
 from pointseg.errors import InputError
-from pointseg.scannet.labels import Split, colorize, nyu40_to_train, spaces_of
+from pointseg.scannet.labels import SPLITS, Split, colorize, nyu40_to_train, space_of
 from pointseg.scannet.ply import write_ply
 from pointseg.scannet.scan import ScanFiles
 from pointseg.scannet.synthetic.annotator import annotate, labels_of, segment
@@ -24,9 +24,9 @@ from pointseg.scannet.synthetic.categories import label_table
 from pointseg.scannet.synthetic.mesh import Mesh
 from pointseg.scannet.synthetic.rooms import furnish
 from pointseg.scannet.synthetic.scanning import scan
+from pointseg.scannet.synthetic.sets import DEFAULT_DENSITY, RoomSet, first_scans
 
 GENERATOR = 2  # raise it whenever the same parameters give other rooms
-DEFAULT_DENSITY = 950.0  # vertices per square metre of surface before decimation, which leaves ScanNet's 800 on floors
 LABEL_TABLE = "scannetv2-labels.combined.tsv"
 PARAMETERS = "synthetic.json"
 PARTIAL = ".partial"  # rooms being written
@@ -36,14 +36,10 @@ PARTIAL = ".partial"  # rooms being written
 class _Job:
     out: Path
     split: Split
-    number: int  # within the split
-    space: int
+    number: int  # of the room within the split: which kind of room it is
+    scan_id: str
     seed: int
     density: float
-
-    @property
-    def scan_id(self) -> str:
-        return f"scene{self.space:04d}_00"
 
     @property
     def folder(self) -> Path:
@@ -61,23 +57,33 @@ def write_dataset(
     workers: int = 0,
     progress: bool = True,
 ) -> None:
-    """Writes `scenes` training, `val_scenes` validation and `test_scenes` test rooms under `out`.
+    """`write_set` of `scenes` training, `val_scenes` validation and `test_scenes` test rooms.
 
-    Rooms take the first space numbers of ScanNet's split, scan 00. A room depends on `seed`, its space and `density`
-    (vertices per square metre of surface) alone, not on `workers` (processes; 0 works in this one).
-    A folder that holds an unfinished data set of the same parameters is completed; InputError if `out` holds anything
-    else.
+    Rooms take the first space numbers of ScanNet's split, scan 00.
+    """
+    counts: dict[Split, int] = {"train": scenes, "val": val_scenes, "test": test_scenes}
+    rooms = RoomSet(scans={split: first_scans(split, count) for split, count in counts.items()}, density=density)
+    write_set(out, rooms, seed=seed, workers=workers, progress=progress)
+
+
+def write_set(out: Path, rooms: RoomSet, *, seed: int, workers: int = 0, progress: bool = True) -> None:
+    """Writes the scans of `rooms` under `out`.
+
+    A scan depends on `seed`, its id, its place in the split and `rooms.density` alone, not on `workers` (processes; 0
+    works in this one). A folder that holds an unfinished data set of the same parameters is completed; InputError if
+    `out` holds anything else.
     """
     if workers < 0:
         raise InputError(f"workers must be 0 or more, got {workers}")
-    jobs = _jobs(out, {"train": scenes, "val": val_scenes, "test": test_scenes}, seed, density)
+    jobs = _jobs(out, rooms, seed)
+    counts = {split: len(rooms.scans.get(split, ())) for split in SPLITS}
     parameters = {
         "generator": GENERATOR,
-        "scenes": scenes,
-        "val_scenes": val_scenes,
-        "test_scenes": test_scenes,
+        "scenes": counts["train"],
+        "val_scenes": counts["val"],
+        "test_scenes": counts["test"],
         "seed": seed,
-        "density": density,
+        "density": rooms.density,
     }
     _prepare(out, parameters)
     missing = [job for job in jobs if not job.folder.is_dir()]
@@ -96,17 +102,15 @@ def write_dataset(
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
 
 
-def _jobs(out: Path, counts: dict[Split, int], seed: int, density: float) -> list[_Job]:
+def _jobs(out: Path, rooms: RoomSet, seed: int) -> list[_Job]:
     if seed < 0:
         raise InputError(f"seed must be 0 or more, got {seed}")
-    if not 50 <= density <= 20_000:
-        raise InputError(f"density must be 50 to 20000 vertices per square metre, got {density:g}")
+    if not 50 <= rooms.density <= 20_000:
+        raise InputError(f"density must be 50 to 20000 vertices per square metre, got {rooms.density:g}")
     jobs = []
-    for split, count in counts.items():
-        spaces = spaces_of(split)
-        if not 0 <= count <= len(spaces):
-            raise InputError(f"{split} scenes must be 0 to {len(spaces)}, as many as ScanNet has spaces, got {count}")
-        jobs += [_Job(out, split, number, space, seed, density) for number, space in enumerate(spaces[:count])]
+    for split, scan_ids in rooms.scans.items():
+        number = {space: place for place, space in enumerate(sorted({space_of(scan_id) for scan_id in scan_ids}))}
+        jobs += [_Job(out, split, number[space_of(i)], i, seed, rooms.density) for i in scan_ids]
     if not jobs:
         raise InputError("scenes must be 1 or more over all splits, got 0")
     return jobs
@@ -143,10 +147,11 @@ def _check_begun(path: Path, parameters: dict[str, float]) -> None:
 
 def _write_room(job: _Job) -> None:
     """Builds one room and writes its files; the folder appears under its name when all are there."""
-    rng = np.random.default_rng([job.seed, job.space])
+    space, scan_number = space_of(job.scan_id), int(job.scan_id[-2:])
     step = 1 / math.sqrt(job.density)
-    scene_type, room = furnish(rng, job.number, step)
-    mesh, cameras = scan(room.things, room.plan, step, rng)
+    scene_type, room = furnish(np.random.default_rng([job.seed, space]), job.number, step)
+    rng = np.random.default_rng([job.seed, space, scan_number])  # another scan of the same room is only scanned anew
+    mesh, stops = scan(room.things, room.plan, step, rng)
     names = [thing.category for thing in room.things]
 
     files = ScanFiles(job.out / PARTIAL / job.scan_id)
@@ -168,7 +173,7 @@ def _write_room(job: _Job) -> None:
         _write_json(files.aggregation, {"sceneId": f"scannet.{job.scan_id}", "segGroups": groups})
         info = {
             "axisAlignment": " ".join(f"{value:.6f}" for value in alignment.ravel()),
-            "numDepthFrames": cameras,
+            "numDepthFrames": stops,
             "sceneType": scene_type,
         }
         files.info.write_text("".join(f"{key} = {value}\n" for key, value in info.items()), encoding="utf-8")
