@@ -160,7 +160,12 @@ def time_ours(root: Path, folders: list[Path], *options: str) -> dict[str, float
         command = [sys.executable, "-m", "pointseg", "preprocess", root, Path(out) / "store", "--scan-list", listed]
         command += ["--workers", WORKERS, *options]
         start = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         peak = [0]
         watcher = threading.Thread(target=_watch, args=(process, peak))
         watcher.start()

@@ -21,13 +21,14 @@ from pointseg.store_format import (
     FORMAT,
     POINT_ARRAYS,
     SCHEMA_VERSION,
+    Damage,
     PackedScene,
     Scene,
     StoreMeta,
     cells_of,
     checksum,
-    damage,
     pack_scene,
+    read_layout,
     table_checksum,
 )
 
@@ -63,26 +64,25 @@ class SceneStore:
 
     def __init__(self, path: Path | str, class_names: Sequence[str] | None = None) -> None:
         self.path = Path(path)
-        with _open(self.path) as file:
-            self.split: str = file.attrs["split"]
-            self.meta = StoreMeta(
-                class_names=tuple(str(name) for name in file.attrs["class_names"]),
-                ignore=int(file.attrs["ignore"]),
-                aligned=bool(file.attrs["aligned"]),
-                normals=bool(file.attrs["normals"]),
-                created=json.loads(file.attrs["created"]),
-            )
-            self.scan_ids: tuple[str, ...] = tuple(name.decode() for name in file["scan_ids"][()])
-            self.info: tuple[dict[str, Any], ...] = tuple(json.loads(text) for text in file["info"][()])
-            self.checksums: tuple[str, ...] = tuple(text.decode() for text in file["checksums"][()])
-            self.offsets: np.ndarray = file["offsets"][()]  # [S + 1] int64
-            self.labelled: np.ndarray = file["labelled"][()]  # [S] bool
-            self.label_counts: np.ndarray = file["label_counts"][()]  # [S, C + 1] int64, the ignored label last
-            self.extents: np.ndarray = file["extents"][()]  # [S, 2, 3] float32: smallest, largest coordinates
-            self._grid_shape: np.ndarray = file["grid_shape"][()]
-            self._grid_size: np.ndarray = file["grid_size"][()]
-            self._grid_offsets: np.ndarray = file["grid_offsets"][()]
-            self._maps = {name: _map(self.path, file[name]) for name in (*self.meta.point_arrays, "cell_starts")}
+        attributes, tables, self._maps = _read(self.path)
+        self.split: str = attributes["split"]
+        self.meta = StoreMeta(
+            class_names=tuple(str(name) for name in attributes["class_names"]),
+            ignore=int(attributes["ignore"]),
+            aligned=bool(attributes["aligned"]),
+            normals=bool(attributes["normals"]),
+            created=json.loads(attributes["created"]),
+        )
+        self.scan_ids: tuple[str, ...] = tuple(name.decode() for name in tables["scan_ids"])
+        self.info: tuple[dict[str, Any], ...] = tuple(json.loads(text) for text in tables["info"])
+        self.checksums: tuple[str, ...] = tuple(text.decode() for text in tables["checksums"])
+        self.offsets: np.ndarray = tables["offsets"]  # [S + 1] int64
+        self.labelled: np.ndarray = tables["labelled"]  # [S] bool
+        self.label_counts: np.ndarray = tables["label_counts"]  # [S, C + 1] int64, the ignored label last
+        self.extents: np.ndarray = tables["extents"]  # [S, 2, 3] float32: smallest, largest coordinates
+        self._grid_shape: np.ndarray = tables["grid_shape"]
+        self._grid_size: np.ndarray = tables["grid_size"]
+        self._grid_offsets: np.ndarray = tables["grid_offsets"]
         if class_names is not None and self.meta.class_names != tuple(class_names):
             got = f"{len(self.meta.class_names)} ({', '.join(self.meta.class_names[:3])}, ...)"
             wanted = f"{len(class_names)} classes ({', '.join(class_names[:3])}, ...)"
@@ -246,11 +246,11 @@ def _write(path: Path, split: str, scenes: Iterable[PackedScene], meta: StoreMet
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, _Sink(temporary, "w+") as sink:
             with h5py.File(sink, "w") as file:
-                file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, "split": split})
-                file.attrs.update({"ignore": meta.ignore, "aligned": meta.aligned, "normals": meta.normals})
-                file.attrs.update({"class_names": list(meta.class_names), "created": json.dumps(meta.created)})
-                _write_scenes(file, sink.guard(scenes), meta, sizes)
-                file.attrs["checksum"] = table_checksum(file)
+                tables = _write_scenes(file, sink.guard(scenes), meta, sizes)
+                attributes = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "split": split}
+                attributes |= {"ignore": meta.ignore, "aligned": meta.aligned, "normals": meta.normals}
+                attributes |= {"class_names": list(meta.class_names), "created": json.dumps(meta.created)}
+                file.attrs.update(attributes | {"checksum": table_checksum(attributes, tables)})
             sink.check()
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -291,44 +291,53 @@ class _Sink(io.FileIO):
             self.check()
 
 
-def _write_scenes(file: h5py.File, scenes: Iterable[PackedScene], meta: StoreMeta, sizes: Sequence[int]) -> None:
+def _write_scenes(
+    file: h5py.File, scenes: Iterable[PackedScene], meta: StoreMeta, sizes: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Writes the datasets; returns those with a row a scene."""
     offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])  # [S + 1]
+    points: dict[str, h5py.Dataset] = {}
     for name in meta.point_arrays:
         dtype, columns = POINT_ARRAYS[name]
         shape = (int(offsets[-1]), columns) if columns > 1 else (int(offsets[-1]),)
-        file.create_dataset(name, shape, dtype, fill_time="never")  # contiguous, not compressed: it will be mapped
+        # Contiguous, not compressed: it will be mapped.
+        points[name] = file.create_dataset(name, shape, dtype, fill_time="never")
 
-    tables: list[tuple] = []
+    rows: list[tuple] = []
     cell_starts = [np.empty(0, np.int32)]
     for number, scene in enumerate(scenes):
-        points = len(scene.arrays["xyz"])
-        if number < len(sizes) and points != sizes[number]:
-            raise ValueError(f"{scene.scan_id}: scenes must have points, {sizes[number]} as announced, got {points}")
-        for name in meta.point_arrays:
-            file[name][offsets[number] : offsets[number + 1]] = scene.arrays[name]
+        size = len(scene.arrays["xyz"])
+        if number < len(sizes) and size != sizes[number]:
+            raise ValueError(f"{scene.scan_id}: scenes must have points, {sizes[number]} as announced, got {size}")
+        for name, dataset in points.items():
+            dataset[offsets[number] : offsets[number + 1]] = scene.arrays[name]
         cell_starts.append(np.array(scene.arrays["cell_starts"]))
         names = scene.scan_id.encode(), scene.info.encode(), scene.checksum.encode()
-        tables.append((*names, scene.labelled, scene.label_counts, scene.extents, scene.grid_shape, scene.grid_size))
-    if len(tables) != len(sizes):
-        raise ValueError(f"scenes must be as many as sizes, {len(sizes)}, got {len(tables)}")
+        rows.append((*names, scene.labelled, scene.label_counts, scene.extents, scene.grid_shape, scene.grid_size))
+    if len(rows) != len(sizes):
+        raise ValueError(f"scenes must be as many as sizes, {len(sizes)}, got {len(rows)}")
 
-    columns = zip(*tables, strict=True) if tables else [()] * 8
+    columns = zip(*rows, strict=True) if rows else [()] * 8
     scan_ids, info, checksums, labelled, counts, extents, shapes, cell_sizes = columns
-    file["offsets"] = offsets
-    file["scan_ids"] = np.array(scan_ids, dtype=np.bytes_)
-    file["info"] = np.array(info, dtype=np.bytes_)
-    file["checksums"] = np.array(checksums, dtype=np.bytes_)
-    file["labelled"] = np.array(labelled, dtype=bool)
-    file["label_counts"] = np.array(counts, dtype=np.int64).reshape(-1, len(meta.class_names) + 1)
-    file["extents"] = np.array(extents, dtype=np.float32).reshape(-1, 2, 3)
-    file["grid_shape"] = np.array(shapes, dtype=np.int64).reshape(-1, 2)
-    file["grid_size"] = np.array(cell_sizes, dtype=np.float64)
-    file["grid_offsets"] = np.cumsum([len(starts) for starts in cell_starts], dtype=np.int64)
-    file["cell_starts"] = np.concatenate(cell_starts)
+    tables = {
+        "offsets": offsets,
+        "scan_ids": np.array(scan_ids, dtype=np.bytes_),
+        "info": np.array(info, dtype=np.bytes_),
+        "checksums": np.array(checksums, dtype=np.bytes_),
+        "labelled": np.array(labelled, dtype=bool),
+        "label_counts": np.array(counts, dtype=np.int64).reshape(-1, len(meta.class_names) + 1),
+        "extents": np.array(extents, dtype=np.float32).reshape(-1, 2, 3),
+        "grid_shape": np.array(shapes, dtype=np.int64).reshape(-1, 2),
+        "grid_size": np.array(cell_sizes, dtype=np.float64),
+        "grid_offsets": np.cumsum([len(starts) for starts in cell_starts], dtype=np.int64),
+    }
+    for name, table in (tables | {"cell_starts": np.concatenate(cell_starts)}).items():
+        file[name] = table
+    return tables
 
 
-def _open(path: Path) -> h5py.File:
-    """The file, checked for format, schema version and damage."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Attributes, tables and mapped arrays of a store, checked for format, schema version and damage."""
     if not path.is_file():
         raise InputError(f"{path}: expected a scene store, got no such file; run `pointseg preprocess`")
     try:
@@ -336,24 +345,20 @@ def _open(path: Path) -> h5py.File:
     except OSError as error:
         reason = "a file that is cut short" if "truncated" in str(error) else "a file that is not HDF5"
         raise InputError(f"{path}: expected a scene store, got {reason}; {_AGAIN}") from None
-    kind, version = file.attrs.get("format"), file.attrs.get("schema_version")
-    if kind != FORMAT:
-        reason = "expected a scene store, got another HDF5 file"
-    elif version != SCHEMA_VERSION:
-        reason = f"expected store version {SCHEMA_VERSION}, got {version}"
-    elif damaged := _damage(file):
-        reason = f"expected a whole scene store, got {damaged}"
-    else:
-        return file
-    file.close()
-    raise InputError(f"{path}: {reason}; {_AGAIN}")
-
-
-def _damage(file: h5py.File) -> str | None:
-    try:
-        return damage(file)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # HDF5's structures are damaged
-        return f"tables that cannot be read ({' '.join(str(error).split())[:80]})"
+    with file:
+        kind, version = file.attrs.get("format"), file.attrs.get("schema_version")
+        if kind != FORMAT:
+            raise InputError(f"{path}: expected a scene store, got another HDF5 file; {_AGAIN}")
+        if version != SCHEMA_VERSION:
+            raise InputError(f"{path}: expected store version {SCHEMA_VERSION}, got {version}; {_AGAIN}")
+        try:
+            attributes, tables, mapped = read_layout(file)
+            return attributes, tables, {name: _map(path, dataset) for name, dataset in mapped.items()}
+        except Damage as damage:
+            reason = str(damage)
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # HDF5's own structures
+            reason = f"tables that cannot be read ({' '.join(str(error).split())[:80]})"
+        raise InputError(f"{path}: expected a whole scene store, got {reason}; {_AGAIN}")
 
 
 def _map(path: Path, dataset: h5py.Dataset) -> np.ndarray:

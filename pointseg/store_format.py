@@ -53,7 +53,7 @@ POINT_ARRAYS: dict[str, tuple[type, int]] = {
 _ATTRIBUTES = ("format", "schema_version", "split", "class_names", "ignore", "aligned", "normals", "created")
 # What has a row a scene, or one more.
 TABLES = ("offsets", "scan_ids", "info", "labelled", "label_counts", "extents", "checksums")
-GRID_TABLES = ("grid_shape", "grid_size", "grid_offsets")
+TABLES += ("grid_shape", "grid_size", "grid_offsets")
 
 _CELL = 0.25  # metres; a training block of 1.9 m touches 8 or 9 cells a side
 _MAX_CELLS = 256  # a side; a far outlier makes cells larger, not the index
@@ -111,7 +111,8 @@ def pack_scene(scene: Scene, meta: StoreMeta) -> PackedScene:
     _check(scene, meta)
     label = np.full(len(scene.xyz), meta.ignore, dtype=np.uint8) if scene.label is None else scene.label
     counts = np.bincount(label, minlength=256)
-    order, shape, size, starts = _index(scene.xyz)
+    extents = _extents(scene.xyz)
+    order, shape, size, starts = _index(scene.xyz, extents)
     arrays = {"xyz": scene.xyz, "rgb": scene.rgb, "label": label, "order": order, "cell_starts": starts}
     if meta.normals:
         arrays["normal"] = scene.normal
@@ -121,7 +122,7 @@ def pack_scene(scene: Scene, meta: StoreMeta) -> PackedScene:
         labelled=scene.label is not None,
         arrays=arrays,
         label_counts=np.array([*counts[: len(meta.class_names)], counts[meta.ignore]], dtype=np.int64),
-        extents=np.stack([scene.xyz.min(axis=0), scene.xyz.max(axis=0)]),
+        extents=extents,
         grid_shape=shape,
         grid_size=size,
         checksum=checksum(arrays),
@@ -137,46 +138,53 @@ def checksum(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def table_checksum(file: h5py.File) -> str:
+def table_checksum(attributes: Mapping[str, Any], tables: Mapping[str, np.ndarray]) -> str:
     """SHA-256 of the attributes and of all that has one row a scene."""
     digest = hashlib.sha256()
     for name in _ATTRIBUTES:
-        digest.update(f"{name}={np.asarray(file.attrs[name]).tolist()!r} ".encode())
-    for name in TABLES + GRID_TABLES:
-        digest.update(f"{name} {file[name].shape} ".encode())
-        digest.update(np.ascontiguousarray(file[name][()]))
+        digest.update(f"{name}={np.asarray(attributes[name]).tolist()!r} ".encode())
+    for name in TABLES:
+        digest.update(f"{name} {tables[name].shape} ".encode())
+        digest.update(np.ascontiguousarray(tables[name]))
     return digest.hexdigest()
 
 
-def damage(file: h5py.File) -> str | None:
-    """What keeps a file of the right format and version from being read, as "got ..."; None: nothing.
+class Damage(Exception):
+    """What keeps a file of the right format and version from being read; a text to follow "got"."""
 
-    Looks at everything but the points.
+
+def read_layout(file: h5py.File) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, h5py.Dataset]]:
+    """Attributes, tables, and the datasets to be mapped, by name; looks at everything but the points.
+
+    Raises Damage if something is missing, was changed, or cannot be mapped.
     """
-    lacking = [name for name in (*_ATTRIBUTES, "checksum") if name not in file.attrs]
-    if lacking:
-        return f"no attribute '{lacking[0]}'"
-    mapped = [name for name in POINT_ARRAYS if name != "normal" or file.attrs["normals"]]
-    for name in (*TABLES, *GRID_TABLES, *mapped, "cell_starts"):
-        if not isinstance(file.get(name), h5py.Dataset):
-            return f"no dataset '{name}'"
-    if table_checksum(file) != file.attrs["checksum"]:
-        return "attributes or tables that do not fit their checksum"
-    points, rows = int(file["offsets"][-1]), int(file["grid_offsets"][-1])
+    attributes = dict(file.attrs)
+    for name in (*_ATTRIBUTES, "checksum"):
+        if name not in attributes:
+            raise Damage(f"no attribute '{name}'")
+    mapped = [name for name in POINT_ARRAYS if name != "normal" or attributes["normals"]] + ["cell_starts"]
+    datasets = {name: file.get(name) for name in (*TABLES, *mapped)}
+    for name, dataset in datasets.items():
+        if not isinstance(dataset, h5py.Dataset):
+            raise Damage(f"no dataset '{name}'")
+    tables = {name: datasets.pop(name)[()] for name in TABLES}
+    if table_checksum(attributes, tables) != attributes["checksum"]:
+        raise Damage("attributes or tables that do not fit their checksum")
+    points, rows = int(tables["offsets"][-1]), int(tables["grid_offsets"][-1])
     wanted = {name: (dtype, (points, 3)[: 1 + (columns > 1)]) for name, (dtype, columns) in POINT_ARRAYS.items()}
     wanted["cell_starts"] = (np.int32, (rows,))
-    for name in (*mapped, "cell_starts"):
-        dataset, (dtype, shape) = file[name], wanted[name]
+    for name, dataset in datasets.items():
+        dtype, shape = wanted[name]
         if dataset.shape != shape or dataset.dtype != dtype:
             expected = f"{list(shape)} {np.dtype(dtype)}"
-            return f"'{name}' of {list(dataset.shape)} {dataset.dtype} where {expected} belongs"
+            raise Damage(f"'{name}' of {list(dataset.shape)} {dataset.dtype} where {expected} belongs")
         if dataset.size and dataset.id.get_offset() is None:
-            return f"'{name}' chunked or compressed, which cannot be mapped"
-    return None
+            raise Damage(f"'{name}' chunked or compressed, which cannot be mapped")
+    return attributes, tables, datasets
 
 
-def cells_of(xy: np.ndarray, origin: np.ndarray, size: float) -> np.ndarray:
-    """Grid cells int64 [..., 2] of float64 `xy` [..., 2]; far outside saturates instead of overflowing."""
+def cells_of(xy: np.ndarray, origin: np.ndarray | float, size: float) -> np.ndarray:
+    """Grid cells int64 of float64 `xy`, same shape; far outside saturates instead of overflowing."""
     return np.floor(np.clip((xy - origin) / size, -1, _MAX_CELLS)).astype(np.int64)
 
 
@@ -206,14 +214,18 @@ def _check(scene: Scene, meta: StoreMeta) -> None:
             raise ValueError(f"{scene.scan_id}: label must be {allowed}, got {wrong[0]}")
 
 
-def _index(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+def _extents(xyz: np.ndarray) -> np.ndarray:
+    """[2, 3] float32: smallest and largest coordinates; twenty times as fast by columns as by `axis=0`."""
+    return np.array([[column.min() for column in xyz.T], [column.max() for column in xyz.T]], np.float32)
+
+
+def _index(xyz: np.ndarray, extents: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
     """`order` int32 [P], grid shape [2], cell side and `cell_starts` int32 [cells + 1] of one scene."""
-    xy = xyz[:, :2].astype(np.float64)
-    origin = xy.min(axis=0)
-    size = max(_CELL, float(np.max(xy.max(axis=0) - origin)) / (_MAX_CELLS - 1))
-    cells = cells_of(xy, origin, size)
-    shape = cells.max(axis=0) + 1
-    flat = (cells[:, 0] * shape[1] + cells[:, 1]).astype(np.uint16)  # at most 256 x 256 cells: sorted by radix
+    low, high = extents[:, :2].astype(np.float64)
+    size = max(_CELL, float(np.max(high - low)) / (_MAX_CELLS - 1))
+    shape = cells_of(high, low, size) + 1
+    x, y = (cells_of(xyz[:, axis].astype(np.float64), low[axis], size) for axis in range(2))
+    flat = (x * shape[1] + y).astype(np.uint16)  # at most 256 x 256 cells: sorted by radix
     order = np.argsort(flat, kind="stable").astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=shape.prod()))]).astype(np.int32)
     return order, shape, size, starts

@@ -28,7 +28,7 @@ ALLOWED = {
     "pointseg.store_format": set(),
     "pointseg.store": {"pointseg.atomic", "pointseg.store_format"},
     "pointseg.store_tools": {"pointseg.store", "pointseg.store_format"},
-    "pointseg.scannet": {"pointseg.scannet", "pointseg.store", "pointseg.atomic"},
+    "pointseg.scannet": {"pointseg.scannet", "pointseg.store", "pointseg.atomic", "pointseg.process"},
     "pointseg.scannet.labels": set(),
     "pointseg.scannet.ply": {"pointseg.atomic"},
     "pointseg.data": STORE | {"pointseg.data"},

@@ -44,8 +44,8 @@ class PlyMesh(NamedTuple):
         return None
 
 
-def read_ply(path: Path, *, needs: Sequence[str] = ("x", "y", "z")) -> PlyMesh:
-    """Reads vertices and faces; other elements are skipped.
+def read_ply(path: Path, *, needs: Sequence[str] = ("x", "y", "z"), faces: bool = True) -> PlyMesh:
+    """Reads vertices and, unless told not to copy them, faces; other elements are skipped.
 
     Raises InputError if the file is missing, is no PLY file, ends early, or its vertices lack one of `needs`.
     """
@@ -60,7 +60,7 @@ def read_ply(path: Path, *, needs: Sequence[str] = ("x", "y", "z")) -> PlyMesh:
         raise InputError(
             f"{path}: vertices must have {_listed(missing)}, got only {_listed(vertices.dtype.names or ())}"
         )
-    return PlyMesh(vertices, _faces(ply["face"]) if "face" in ply else None)
+    return PlyMesh(vertices, _faces(ply["face"]) if faces and "face" in ply else None)
 
 
 def write_ply(

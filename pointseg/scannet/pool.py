@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from pointseg.errors import InputError
+from pointseg.process import keep_freed_memory
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -31,7 +32,7 @@ def run(function: Callable[[_Task], _Result], tasks: Sequence[_Task], workers: i
         yield from map(function, tasks)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_end_with_the_parent) as pool:
+    with ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_start) as pool:
         # Processes inherit the mask: Ctrl-C, which reaches the whole group, stops the parent alone.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -50,8 +51,12 @@ def run(function: Callable[[_Task], _Result], tasks: Sequence[_Task], workers: i
             pool.shutdown(cancel_futures=True)
 
 
-def _end_with_the_parent() -> None:
-    """A parent that was killed cannot stop its processes, and they would wait for tasks for ever."""
+def _start() -> None:
+    """Settings of a process: memory as in `main`, and an end with its parent.
+
+    A parent that was killed cannot stop its processes, and they would wait for tasks for ever.
+    """
+    keep_freed_memory()
 
     def watch() -> None:
         multiprocessing.parent_process().join()

@@ -201,7 +201,7 @@ def _write_split(job: _Job, split: str, folders: Mapping[str, Path]) -> tuple[Sp
         if result.failure:
             sources.pop(result.scan_id, None)
         elif result.part:
-            sources |= _kept_scan(job, split, result.scan_id, keys)
+            sources[result.scan_id] = result.part
     ordered = [sources[scan_id] for scan_id in folders if scan_id in sources]
     if not ordered:
         return None, results
@@ -267,7 +267,7 @@ class _Task(NamedTuple):
 
 class _Result(NamedTuple):
     scan_id: str
-    part: Path | None = None
+    part: StoredScene | None = None  # what was read and kept
     failure: Failure | None = None
     findings: tuple[str, ...] = ()
 
@@ -306,10 +306,11 @@ def _read_one(split: str, meta: StoreMeta, label_map: LabelMap | None, verify: b
     except Exception as error:  # whatever is wrong with one scan must not cost the others
         reason = f"{task.folder}: cannot be read ({type(error).__name__}: {' '.join(str(error).split())})"
         return _Result(scan_id, failure=Failure(scan_id, reason))
+    part = None
     if scene and task.part:
-        scene = replace(scene, info={**scene.info, "source": task.key})
-        write_store(task.part, split, [scene], meta)
-    return _Result(scan_id, task.part, findings=findings)
+        write_store(task.part, split, [replace(scene, info={**scene.info, "source": task.key})], meta)
+        part = StoredScene(task.part, 0, len(scene.xyz))
+    return _Result(scan_id, part, findings=findings)
 
 
 def _blamed(folder: Path, reason: str) -> Path | None:

@@ -34,7 +34,7 @@ def verify_scan(folder: Path, label_map: LabelMap | None) -> tuple[str, ...]:
     findings += [f"{files.info.name}: no {name}" for name in ("axisAlignment", "sceneType") if name not in notes]
     nyu40 = None
     if files.labels.is_file():
-        labelled = read_ply(files.labels, needs=("label",))
+        labelled = read_ply(files.labels, needs=("x", "y", "z", "label"), faces=False)
         nyu40 = labelled.vertices["label"].astype(np.int64)
         findings += [f"{files.labels.name}: {finding}" for finding in _odd_labels(nyu40, labelled, mesh)]
     else:
