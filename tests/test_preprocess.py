@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pointseg.scannet.labels import CLASS_NAMES
 from pointseg.scannet.preprocess import Summary, preprocess
 from pointseg.scannet.scan import ScanFiles
 from pointseg.scannet.synthetic import write_dataset
-from pointseg.store import SCHEMA_VERSION, SceneStore
+from pointseg.store import SCHEMA_VERSION, SceneStore, write_store
 
 STORE = ["preprocess_report.json", "test.h5", "train.h5", "val.h5"]
 TRAIN, VAL, TEST = ("scene0000_00", "scene0000_01", "scene0706_00"), ("scene0011_00",), ("scene0707_00",)
@@ -92,6 +93,9 @@ def test_what_the_store_says_of_itself(root: Path) -> None:
 
 def test_the_summary_is_readable(root: Path) -> None:
     text = run(root).describe()
+    assert re.search(
+        r"files: _vh_clean_2\.ply 0\.01 MB, .*labels\.ply .* MB, .*segs\.json .* MB, \.aggregation\.json", text
+    )
     assert "train.h5: written, 3 read, 3 scans, 162 vertices, 16.7 % unannotated" in text
     assert re.search(
         r"test\.h5: written, 1 read, 1 scan, 48 vertices, no labels, .* MB; 1 scan without axisAlignment", text
@@ -217,6 +221,24 @@ def test_a_store_of_something_else_is_not_replaced(root: Path, tmp_path: Path) -
     assert run(other, overwrite=True).splits["train"].written
     with pytest.raises(InputError, match=r"expected 'others', not aligned, got 'others', aligned"):
         run(other, align=False)
+
+
+def test_a_store_of_other_classes_is_not_replaced(root: Path) -> None:
+    run(root)
+    store = store_of(root, "train")
+    write_store(store.path, "train", list(store), replace(store.meta, class_names=tuple("abcdefghijklmnopqrst")))
+    with pytest.raises(InputError, match=r"train\.h5: expected 'rooms', aligned, got 'rooms', aligned, other classes"):
+        run(root)
+
+
+def test_normals_are_an_option(root: Path) -> None:
+    run(root, normals=True)
+    scene = store_of(root, "train")[0]
+    length = np.linalg.norm(scene.normal, axis=1)
+    np.testing.assert_allclose(length[length > 0], 1, rtol=1e-6)
+    assert (length > 0).sum() > 20
+    with pytest.raises(InputError, match=r"expected 'rooms', aligned, got 'rooms', aligned, with normals"):
+        run(root)
 
 
 def test_a_store_of_another_version_is_written_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,3 +230,36 @@ def test_the_label_map_is_found_beside_the_scans(tmp_path: Path, folder: Path) -
     path = scans.write_label_map(tmp_path)
     for root in (tmp_path, tmp_path / "scans", folder):
         assert find_label_map(root).path == path.resolve()
+
+
+def test_what_the_info_file_says_of_the_room(folder: Path) -> None:
+    assert read_scan(folder, None).info == {"aligned": True, "scene_type": "Office"}
+    assert read_scan(folder, None, align=False).info == {"aligned": False, "scene_type": "Office"}
+
+
+def test_normals_are_weighted_by_area_and_turn_with_the_scan(folder: Path) -> None:
+    """A corner of three squares in the coordinate planes, one of them twice as long; two vertices in no face."""
+    xyz = np.array([[0, 0, 0], [2, 0, 0], [2, 1, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1], [9, 9, 9], [9, 9, 9]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 5], [0, 5, 4], [6, 6, 7]], np.int32)
+    write_ply(ScanFiles(folder).mesh, xyz, np.zeros((8, 3), np.uint8), faces=faces)
+    write_ply(ScanFiles(folder).labels, xyz, label=np.ones(8, int))
+    normal = read_scan(folder, None, align=False, normals=True).normal
+    diagonal = np.array([1, 0, 2]) / np.sqrt(5)  # at vertex 0: an area of 2 that faces +z, and one of 1 that faces +x
+    # The floor's two triangles have an area of 1 each, the wall's of 1/2: vertex 3 is in one of either.
+    expected = [diagonal, [0, 0, 1], [0, 0, 1], diagonal, [1, 0, 0], [1, 0, 0], [0] * 3, [0] * 3]
+    np.testing.assert_allclose(normal, expected, atol=1e-6)
+    turned = read_scan(folder, None, normals=True).normal
+    np.testing.assert_allclose(turned, np.array(expected) @ scans.ALIGNMENT[:3, :3].T, atol=1e-6)
+    assert turned.dtype == np.float32
+
+
+def test_meshes_without_triangles_have_no_normals(folder: Path) -> None:
+    files, (xyz, rgb, faces) = ScanFiles(folder), scans.geometry(TRAIN)
+    for wrong, message in (
+        (None, "triangles to compute normals from, got none"),
+        (faces + 40, r"vertices 0\.\.47, got"),
+    ):
+        write_ply(files.mesh, xyz, rgb, faces=wrong)
+        with pytest.raises(InputError, match=message):
+            read_scan(folder, None, normals=True)
+        assert read_scan(folder, None).normal is None

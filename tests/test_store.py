@@ -224,3 +224,26 @@ def test_unfit_files(tmp_path: Path, store: SceneStore, how: str, message: str) 
         SceneStore(path)
     assert str(error.value).startswith(f"{path}: expected")
     assert "\n" not in str(error.value)
+
+
+def test_normals_and_what_is_noted_of_a_scene(tmp_path: Path) -> None:
+    meta = StoreMeta(class_names=META.class_names, ignore=255, aligned=True, normals=True)
+    scenes = []
+    for number, info in enumerate(({"scene_type": "Office"}, {})):
+        normal = np.random.default_rng(number).normal(size=(50, 3)).astype(np.float32)
+        scenes.append(Scene(**(vars(make_scene(number, 50)) | {"normal": normal, "info": info})))
+    write_store(tmp_path / "a.h5", "train", scenes, meta)
+    store = SceneStore(tmp_path / "a.h5")
+    assert store.scene_types == ("Office", "")
+    for got, expected in zip(store, scenes, strict=True):
+        np.testing.assert_array_equal(got.normal, expected.normal)
+        assert got.info == expected.info
+    with pytest.raises(ValueError, match=r"scene0000_00: normal must be \[50, 3\] float32, got \[\] object"):
+        write_store(tmp_path / "b.h5", "train", [make_scene(0, 50)], meta)
+
+
+def test_coordinates_too_large_for_float32(tmp_path: Path) -> None:
+    scene = make_scene(0, 9)
+    scene.xyz[3] = 1e38
+    with pytest.raises(ValueError, match=r"scene0000_00: xyz must be within 10000 metres, got 1e\+38"):
+        write_store(tmp_path / "a.h5", "train", [scene], META)

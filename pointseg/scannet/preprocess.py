@@ -45,7 +45,7 @@ def preprocess(
     align: bool = True,
     normals: bool = False,
     verify: bool = False,
-    workers: int | None = None,
+    workers: int | None = 0,
     overwrite: bool = False,
     scan_list: Path | None = None,
     split_version: SplitVersion = "v2",
@@ -65,7 +65,8 @@ def preprocess(
         align: turn scans to their room's axes (`axisAlignment`).
         normals: compute and store vertex normals.
         verify: look at every scan with `verify_scan`, also at those that need not be read.
-        workers: processes that read scans; 0 reads in this one; None: one a core, if there is work for them.
+        workers: processes that read scans, started by spawn; 0 reads in this one; None: one a core, if there is work
+            for them.
         overwrite: read everything anew, and replace stores that were made from another root or with other options.
         scan_list, split_version, split_file, shard: which scans, and their splits, as in `by_split`.
         progress: show a bar.
@@ -129,11 +130,11 @@ class _Job:
         return self.out / _KEPT / split
 
     def existing(self, split: str) -> SceneStore | None:
-        """The store that is there; None if there is none that can be read and is of use."""
+        """The store that is there; None if there is none that can be read, or it does not matter."""
         if self.overwrite:
             return None
         with suppress(InputError):
-            return SceneStore(self.target(split), CLASS_NAMES)
+            return SceneStore(self.target(split))
         return None
 
     def check_replaceable(self, split: str) -> None:
@@ -148,6 +149,7 @@ def _content(meta: StoreMeta) -> str:
     splits = meta.created.get("splits")
     parts = [repr(meta.created.get("source")), "aligned" if meta.aligned else "not aligned"]
     parts += ["with normals"] * meta.normals + [f"splits {splits}"] * (splits != "v2")
+    parts += ["other classes"] * (meta.class_names != CLASS_NAMES)
     return ", ".join(parts)
 
 
