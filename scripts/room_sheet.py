@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=6)
     parser.add_argument("--size", type=int, default=300, help="pixels across and down a picture")
     arguments = parser.parse_args()
-    folders = find_scans(arguments.scans)[: arguments.count]
+    folders = [found[0] for found in find_scans(arguments.scans).values()][: arguments.count]
     pictures = [_pictures(folder, arguments.size) for folder in folders]
     for number, name in enumerate(("color", "truth")):
         sheet = _sheet([pair[number] for pair in pictures], arguments.columns, arguments.size)

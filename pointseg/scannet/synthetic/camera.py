@@ -43,7 +43,7 @@ def camera_stops(plan: FloorPlan, rng: Generator) -> np.ndarray:
         blocked = plan.solid
     cells = np.argwhere(~blocked)
     candidates = (cells[rng.permutation(len(cells))[:400]] + 0.5) * CELL
-    wanted = int(np.clip(round(len(cells) * CELL * CELL * 0.6) + 5, 7, 16))
+    wanted = int(np.clip(round(len(cells) * CELL * CELL * 0.8) + 5, 7, 18))
     chosen, nearest = [0], np.full(len(candidates), np.inf)
     while len(chosen) < min(wanted, len(candidates)):
         nearest = np.minimum(nearest, ((candidates - candidates[chosen[-1]]) ** 2).sum(1))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from pointseg.scannet.synthetic.camera import Observation, camera_stops, observe
+from pointseg.scannet.synthetic.camera import PASSES, Observation, camera_stops, observe
 from pointseg.scannet.synthetic.layout import FloorPlan
 from pointseg.scannet.synthetic.mesh import Mesh, cells_of, join, proper, smooth_noise, vertex_normals
 from pointseg.scannet.synthetic.shapes import Thing
@@ -25,7 +25,7 @@ class Scanner:
     """What is wrong with the scans, each fault with a switch of its own."""
 
     noise: float = 1.0  # of depth; 1: a structured-light sensor after fusion, 0: none
-    drift: float = 0.011  # metres; how far the pose is off; two passes that disagree leave double surfaces
+    drift: float = 0.013  # metres; how far the pose is off; two passes that disagree leave double surfaces
     rounding: float = 0.85  # share of the way from a sharp edge to the average of a voxel
     holes: bool = True  # patches missing of glass, mirrors, dark surfaces and what was seen badly
     irregular: float = 1.4  # how far vertices slide over the surface, 0: even spacing; 2: as far as their neighbours
@@ -118,10 +118,14 @@ def _measure(mesh: Mesh, seen: Observation, scanner: Scanner, rng: Generator) ->
         return Mesh(xyz, mesh.rgb, mesh.normal, mesh.thing, mesh.faces)
     # Heights drift least: every frame sees the floor, which holds them.
     size = scanner.drift * np.array([1.0, 1.0, 0.12])
-    drift = [size * np.column_stack([smooth_noise(xyz, 1.2, 5.0, rng) for _ in range(3)]) for _ in range(2)]
+    slow, fast = (
+        [size * np.column_stack([smooth_noise(xyz, *waves, rng) for _ in range(3)]) for _ in range(PASSES)]
+        for waves in ((1.2, 5.0), (0.25, 1.0))
+    )
+    drift = [a + 0.9 * b for a, b in zip(slow, fast, strict=True)]
     share = seen.weight / np.maximum(seen.weight.sum(1, keepdims=True), 1e-9)
     apart = np.abs(((drift[0] - drift[1]) * mesh.normal).sum(1))
-    double = (apart > 0.01) & (share.min(1) > 0.15) & (smooth_noise(xyz, 0.3, 1.2, rng) > 0)
+    double = (apart > 0.01) & (share.min(1) > 0.15) & (smooth_noise(xyz, 0.3, 1.2, rng) > -0.4)
     second = xyz + np.where(double[:, None], drift[1], share[:, :1] * drift[0] + share[:, 1:] * drift[1])
     blended = xyz + np.where(double[:, None], drift[0], share[:, :1] * drift[0] + share[:, 1:] * drift[1])
     copied = np.flatnonzero(double)
