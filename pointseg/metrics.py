@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
+from pointnet2_ops.ops import first_in_voxel
 
 VOXEL_2CM = 0.02  # metres; PointNet++'s released evaluation script
 VOXEL_4_84CM = 1.5 / 31  # metres; Dai et al., "ScanNet", CVPR 2017: a 1.5 m block in 31 cells
@@ -39,16 +41,13 @@ def voxel_representatives(xyz: np.ndarray, size: float) -> np.ndarray:
     Voxels are cubes of side `size` metres on a grid that starts at the minimum corner of the points given. Two voxels
     never share a key, unlike in PointNet++'s released script, whose x + y*nx + z*nx*ny runs over indices 0..n.
     """
-    if len(xyz) == 0:
-        return np.zeros(0, np.int64)
-    points = np.asarray(xyz, np.float64)
-    cells = np.floor((points - points.min(axis=0)) / size).astype(np.int64)  # [P, 3], each >= 0
-    nx, ny, nz = (int(n) + 1 for n in cells.max(axis=0))
-    if nx * ny * nz < 2**63:
-        keys = (cells[:, 0] * ny + cells[:, 1]) * nz + cells[:, 2]
-        _, first = np.unique(keys, return_index=True)
-    else:
-        _, first = np.unique(cells, axis=0, return_index=True)
+    points = np.require(xyz, None if xyz.dtype in (np.float32, np.float64) else np.float64, ["C", "W"])
+    try:
+        return np.flatnonzero(first_in_voxel(torch.from_numpy(points), size).numpy())
+    except ValueError:  # more voxels than the operator can name
+        points = points.astype(np.float64)
+    cells = np.floor((points - points.min(axis=0)) / size).astype(np.int64)
+    _, first = np.unique(cells, axis=0, return_index=True)
     return np.sort(first).astype(np.int64)
 
 

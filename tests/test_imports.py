@@ -36,7 +36,7 @@ ALLOWED = {
     "pointseg.models": {"pointnet2_ops", "pointseg.models", "pointseg.config"},
     "pointseg.images": {"pointseg.images", "pointseg.models"},
     "pointseg.losses": set(),
-    "pointseg.metrics": LABELS,
+    "pointseg.metrics": LABELS | {"pointnet2_ops"},
     "pointseg.rundir": {"pointseg.config", "pointseg.config_file", "pointseg.atomic"},
     "pointseg.evaluation": {"pointseg.evaluation"} | DATA | LEARNING,
     "pointseg.evaluation.definitions": {"pointseg.metrics", "pointseg.config"},

@@ -13,6 +13,9 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   // unknown [B, N, 3], known [B, M, 3] -> distance [B, N, 3] (dtype of xyz), int32 idx [B, N, 3]
   m.def("three_nn(Tensor unknown, Tensor known) -> (Tensor, Tensor)");
 
+  // xyz [N, 3] -> bool [N]; on the CPU, where evaluation counts
+  m.def("first_in_voxel(Tensor xyz, float size) -> Tensor");
+
   // The same by a given CUDA kernel, for benchmarks; the numbers are in cuda/<op>.cuh (FpsKernel, ...).
   m.def("furthest_point_sample_by(Tensor xyz, int npoint, int kernel) -> Tensor");
   m.def(

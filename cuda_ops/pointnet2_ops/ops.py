@@ -99,6 +99,24 @@ def three_nn(unknown: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     return _library.three_nn(unknown, known)
 
 
+def first_in_voxel(xyz: Tensor, size: float) -> Tensor:
+    """Whether each point is the first one, in point order, of its voxel.
+
+    xyz: [N, 3], finite, on the CPU. Voxels are cubes of side `size` on a grid that starts at the points' minimum; a
+    point's cell is floor((x - minimum) / size), computed in float64. Returns bool [N].
+    """
+    if xyz.dim() != 2 or xyz.shape[1] != 3 or xyz.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"xyz must be [N, 3] float32 or float64, got {list(xyz.shape)} {xyz.dtype}")
+    if not (math.isfinite(size) and size > 0):
+        raise ValueError(f"size must be finite and > 0, got {size}")
+    return _library.first_in_voxel(xyz, size)
+
+
+@register_fake("pointnet2_ops::first_in_voxel")
+def _(xyz: Tensor, size: float) -> Tensor:
+    return xyz.new_empty(xyz.shape[0], dtype=torch.bool)
+
+
 @register_fake("pointnet2_ops::furthest_point_sample")
 def _(xyz: Tensor, npoint: int) -> Tensor:
     return xyz.new_empty((xyz.shape[0], npoint), dtype=torch.int32)

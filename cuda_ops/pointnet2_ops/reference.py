@@ -71,6 +71,16 @@ def three_nn(unknown: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(distances, 1), torch.cat(rows, 1).int()
 
 
+def first_in_voxel(xyz: Tensor, size: float) -> Tensor:
+    points = xyz.double()
+    seen: set[tuple[int, ...]] = set()
+    first = []
+    for cell in ((points - points.amin(0)) / size).floor().long().tolist() if len(xyz) else []:
+        first.append(tuple(cell) not in seen)
+        seen.add(tuple(cell))
+    return torch.tensor(first, dtype=torch.bool)
+
+
 def gather_operation(features: Tensor, idx: Tensor) -> Tensor:
     """features [B, C, N], idx [B, M] -> [B, C, M]."""
     return features.gather(2, idx.long()[:, None].expand(-1, features.shape[1], -1))
