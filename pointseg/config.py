@@ -267,27 +267,43 @@ class TrainConfig:
 
     epochs: int = 200
     batch_size: int = 64  # chunks per step over all processes together
+    accumulate: int = 1  # parts in which a process takes its share of a batch, one after another, to save memory
+    optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 1e-3
-    lr_decay: float = 0.7  # factor every `decay_samples` chunks seen
+    schedule: Literal["staircase", "cosine", "onecycle"] = "staircase"  # what they are: training/schedule.py
+    warmup: float = 0.0  # share of the steps over which the learning rate rises
+    lr_decay: float = 0.7  # staircase: factor every `decay_samples` chunks seen
     lr_floor: float = 1e-5
     decay_samples: int = 200_000
     bn_momentum: float = 0.5  # PyTorch's convention; times `bn_decay` every `decay_samples`
     bn_decay: float = 0.5
     bn_floor: float = 0.01
-    weight_decay: float = 0.0
+    weight_decay: float = 0.0  # of matrices; biases and BatchNorm's parameters have none
+    clip_norm: float = 0.0  # a longer gradient is shortened to this; 0: none is
+    label_smoothing: float = 0.0  # share of the target that is spread evenly over all classes
+    ema: float = 0.0  # decay of a moving average of the weights, kept and evaluated beside them; 0: none
     class_weights: bool = True  # 1 / log(1.2 + frequency) per class
     unannotated: Literal["ignore", "class"] = "ignore"  # "class": PointNet++'s 21st output, trained like any other
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
+    sync_batchnorm: bool = False  # BatchNorm statistics of all processes' chunks, not of each process's own
+    compile: bool = False  # torch.compile the network
+    cuda_graph: bool = False  # record the whole step as a CUDA graph; one process on a GPU
     seed: int = 0
     log_every: int = 10  # steps between lines of metrics.jsonl
     checkpoint_every: int = 1  # epochs between checkpoints; the last step always writes one
+    keep_every: int = 0  # epochs between checkpoints that are kept beside the last one; 0: none
     evaluate_every: int = 0  # epochs between evaluations on the evaluation split; 0: none while training
     on_nonfinite: Literal["stop", "skip"] = "stop"  # a loss that is not finite names its scenes, then stops or skips
 
     def __post_init__(self) -> None:
         _positive(self, "epochs", "batch_size", "lr", "lr_decay", "decay_samples", "log_every", "checkpoint_every")
-        _not_negative(self, "lr_floor", "weight_decay", "seed", "evaluate_every")
-        _share(self, "bn_momentum", "bn_decay", "bn_floor")
+        _positive(self, "accumulate")
+        _not_negative(self, "lr_floor", "weight_decay", "clip_norm", "seed", "evaluate_every", "keep_every")
+        _share(self, "bn_momentum", "bn_decay", "bn_floor", "warmup", "label_smoothing")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema must be 0 or more and less than 1, got {self.ema}")
+        if self.schedule == "onecycle" and not 0 < self.warmup < 1:
+            raise InputError(f"warmup must be between 0 and 1 with schedule onecycle, got {self.warmup}")
 
 
 @dataclass(frozen=True, kw_only=True)

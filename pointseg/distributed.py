@@ -28,12 +28,20 @@ class Distributed:
         return self.rank == 0
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
-        """The sum of `tensor` over all processes, on the device it came from; exact for integers."""
+        """The sum of `tensor` over all processes, on its device; exact for integers."""
         if self.world_size == 1:
             return tensor
-        summed = tensor.detach().to(self.device, copy=True)
+        summed = tensor.detach().clone()
         dist.all_reduce(summed, op=dist.ReduceOp.SUM)
-        return summed.to(tensor.device)
+        return summed
+
+    def maximum(self, value: int) -> int:
+        """The greatest `value` of all processes."""
+        if self.world_size == 1:
+            return value
+        greatest = torch.tensor(value)
+        dist.all_reduce(greatest, op=dist.ReduceOp.MAX)
+        return int(greatest)
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Overwrites every process's tensors, on its device, with those of the main one."""
@@ -48,7 +56,9 @@ class Distributed:
 
 @contextmanager
 def distributed_context(device: str = "auto") -> Iterator[Distributed]:
-    """Joins the process group that torchrun describes (NCCL on GPUs, gloo on CPUs); without torchrun, one process.
+    """Joins the process group that torchrun describes; without torchrun, one process.
+
+    NCCL adds tensors on GPUs, gloo those on CPUs, so that the host may agree on something without waiting for the GPU.
 
     Args:
         device: "auto" takes CUDA where there is any, "cpu" or "cuda" insist.
@@ -63,7 +73,7 @@ def distributed_context(device: str = "auto") -> Iterator[Distributed]:
     if world_size == 1:
         yield Distributed(rank=0, world_size=1, device=chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield Distributed(rank=rank, world_size=world_size, device=chosen)
     finally:

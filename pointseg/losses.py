@@ -16,7 +16,12 @@ def class_weights(counts: Tensor) -> Tensor:
 
 
 def segmentation_loss(
-    logits: Tensor, label: Tensor, supervised: Tensor, class_weight: Tensor | None = None
+    logits: Tensor,
+    label: Tensor,
+    supervised: Tensor,
+    class_weight: Tensor | None = None,
+    *,
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Weighted cross entropy summed over supervised points, float32, and their number, int64.
 
@@ -28,6 +33,7 @@ def segmentation_loss(
         label: [...] int64 in 0 .. C - 1 where supervised; anything elsewhere.
         supervised: [...] bool.
         class_weight: [C] factor of each class.
+        smoothing: share of the target that is spread evenly over all classes (Szegedy et al. 2016).
     """
     if label.shape != logits.shape[:-1] or supervised.shape != label.shape or supervised.dtype != torch.bool:
         raise ValueError(
@@ -37,5 +43,5 @@ def segmentation_loss(
     rows = logits.flatten(0, -2)
     rows = rows if rows.dtype == torch.float64 else rows.float()
     target = torch.where(supervised, label, -100).flatten()
-    total = F.cross_entropy(rows, target, class_weight, ignore_index=-100, reduction="sum")
+    total = F.cross_entropy(rows, target, class_weight, ignore_index=-100, reduction="sum", label_smoothing=smoothing)
     return total, supervised.sum()

@@ -3,7 +3,9 @@
 config.yaml            the resolved configuration; `pointseg train --config` reads it
 meta.json              arguments, versions, commit, device, seeds, what the data were
 metrics.jsonl          one JSON object a line, in order of steps
-checkpoints/last.pt    weights, optimiser, step, configuration, class names
+checkpoints/last.pt    weights, optimiser, step, configuration, class names; best.pt: of the best voxel accuracy that
+                       an evaluation while training saw; step_<n>.pt: those kept by `train.keep_every`
+failures/              batches whose loss or gradient was not finite
 tensorboard/           the same scalars for TensorBoard
 eval.json              the scores; eval_scenes.csv: a row a scene and protocol; eval_counts.json: each scene's counts;
 scenes/                points and predictions of some scenes (all by `pointseg evaluate`)
@@ -12,6 +14,7 @@ report.md, report.html what `pointseg report` writes
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -44,6 +47,8 @@ class RunDirectory:
         self.meta_file = path / "meta.json"
         self.metrics_file = path / "metrics.jsonl"
         self.checkpoint_file = path / "checkpoints" / "last.pt"
+        self.best_checkpoint_file = path / "checkpoints" / "best.pt"
+        self.failures = path / "failures"
         self.tensorboard = path / "tensorboard"
         self.eval_file = path / "eval.json"
         self.scene_table_file = path / "eval_scenes.csv"
@@ -100,10 +105,27 @@ class RunDirectory:
 
     # Checkpoints
 
-    def save_checkpoint(self, state: dict[str, Any]) -> None:
-        self.checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self.checkpoint_file) as partial:
-            torch.save({"format": CHECKPOINT_FORMAT, "pointseg": pointseg.__version__, **state}, partial)
+    def kept_checkpoint_file(self, step: int) -> Path:
+        return self.checkpoint_file.with_name(f"step_{step:08d}.pt")
+
+    def save_checkpoint(self, state: dict[str, Any], path: Path | None = None) -> None:
+        """Writes a checkpoint, the last one unless `path` names another.
+
+        Raises:
+            InputError: it cannot be written, as on a full disk; the previous one is kept.
+        """
+        path = path or self.checkpoint_file
+        content = io.BytesIO()  # written by ourselves, so that a failure says why
+        torch.save({"format": CHECKPOINT_FORMAT, "pointseg": pointseg.__version__, **state}, content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as partial, partial.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())  # before the old one is gone
+        except OSError as error:
+            kept = "; the previous checkpoint is kept" if path.exists() else ""
+            raise InputError(f"checkpoint: cannot write {path}: {error.strerror}{kept}") from None
 
     def load_checkpoint(self) -> dict[str, Any]:
         return load_checkpoint(self.checkpoint_file)

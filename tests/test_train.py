@@ -16,13 +16,15 @@ import torch
 
 from pointseg.config import Config
 from pointseg.config_file import parse_config
+from pointseg.data.dataset import Collate
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import IGNORE
 from pointseg.store import SceneStore
-from pointseg.training import train as training
-from pointseg.training.train import bn_momentum, learning_rate, train
+from pointseg.training.faults import EXIT_PREEMPTED, Interrupted
+from pointseg.training.step import TrainingStep
+from pointseg.training.train import train
 
 ALONE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))
 SMALL = """
@@ -90,12 +92,12 @@ def test_a_crash_loses_only_what_came_after_the_checkpoint(config: Config, tmp_p
     assert_same(unbroken, run(config, tmp_path / "crashed", resume=True))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_stops_after_the_step_with_a_checkpoint(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     unbroken = run(config, tmp_path / "unbroken")
-    forward = training._forward
+    forward = TrainingStep._forward
     calls = []
 
     def interrupted_forward(*arguments):
@@ -104,53 +106,53 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(
             os.kill(os.getpid(), number)
         return forward(*arguments)
 
-    monkeypatch.setattr(training, "_forward", interrupted_forward)
+    monkeypatch.setattr(TrainingStep, "_forward", interrupted_forward)
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted) as stopped:
         run(config, tmp_path / "stopped")
+    assert stopped.value.preempted == (number != signal.SIGINT)
     assert signal.getsignal(number) is before
     assert RunDirectory(tmp_path / "stopped").load_checkpoint()["step"] == 3
-    monkeypatch.setattr(training, "_forward", forward)
-    resumed = run(config, tmp_path / "stopped", resume=True)
-    for name, tensor in unbroken.load_checkpoint()["model"].items():
-        assert torch.equal(tensor, resumed.load_checkpoint()["model"][name]), name
+    monkeypatch.setattr(TrainingStep, "_forward", forward)
+    assert_same(unbroken, run(config, tmp_path / "stopped", resume=True))
 
 
-def make_loss_infinite(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    forward = training._forward
+def poison(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Makes a coordinate of the `at`-th batch NaN."""
+    collate = Collate.__call__
     calls = []
 
-    def poisoned(network, *arguments):
-        loss, correct, count = forward(network, *arguments)
+    def poisoned(self, items):
+        batch = collate(self, items)
         calls.append(1)
         if len(calls) == at:
-            for name, buffer in network.named_buffers():
-                if name.endswith("running_mean"):
-                    buffer.fill_(float("nan"))  # as a forward pass over bad input would
-            return loss * float("inf"), correct, count
-        return loss, correct, count
+            batch["xyz"][0, 0, 0] = float("nan")
+        return batch
 
-    monkeypatch.setattr(training, "_forward", poisoned)
+    monkeypatch.setattr(Collate, "__call__", poisoned)
 
 
 def test_a_loss_that_is_not_finite_names_its_scenes_and_stops(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_loss_infinite(monkeypatch, at=5)
-    with pytest.raises(InputError, match=r"step 4: loss is inf on scene000\d_00, scene000\d_00: not finite"):
+    poison(monkeypatch, at=5)
+    with pytest.raises(InputError, match=r"step 4: loss is nan, gradient nan on scene000\d_00, scene000\d_00: not fin"):
         run(config, tmp_path / "run")
     state = RunDirectory(tmp_path / "run").load_checkpoint()  # of the epoch before
     assert state["step"] in (2, 3, 4)
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
+    batch = torch.load(tmp_path / "run" / "failures" / "step_00000004_process_0.pt")
+    assert batch["xyz"].shape == (2, 128, 3)
+    assert batch["xyz"].isnan().sum() == 1
 
 
 def test_or_is_skipped(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    make_loss_infinite(monkeypatch, at=3)
+    poison(monkeypatch, at=3)
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, on_nonfinite="skip"))
     state = run(config, tmp_path / "run").load_checkpoint()
     assert state["step"] == 6
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
-    assert "step 2: loss is inf on scene" in capsys.readouterr().err
+    assert "step 2: loss is nan, gradient" in capsys.readouterr().err
 
 
 def test_batches_without_annotation_are_harmless(config: Config, tmp_path: Path, monkeypatch) -> None:
@@ -197,16 +199,6 @@ def test_resume_refuses_another_experiment(config: Config, tmp_path: Path) -> No
         run(config, tmp_path / "elsewhere", resume=True)
 
 
-def test_schedules(config: Config) -> None:
-    settings = Config().train
-    assert learning_rate(settings, 0) == learning_rate(settings, 199_999) == 1e-3
-    assert learning_rate(settings, 200_000) == pytest.approx(7e-4)
-    assert learning_rate(settings, 10**8) == 1e-5
-    assert bn_momentum(settings, 0) == 0.5
-    assert bn_momentum(settings, 400_000) == 0.125
-    assert bn_momentum(settings, 10**8) == 0.01
-
-
 def test_the_run_directory_explains_itself(config: Config, tmp_path: Path) -> None:
     directory = run(config, tmp_path / "run")
     assert directory.load_config() == config
@@ -244,7 +236,7 @@ def test_a_signal_to_the_whole_process_group(config: Config, tmp_path: Path) -> 
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGTERM)
         message = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, message
-    assert "pointseg: interrupted" in message
+    assert process.returncode == EXIT_PREEMPTED, message
+    assert "stopped with a checkpoint" in message
     assert "Traceback" not in message
     assert directory.load_checkpoint()["step"] >= 3

@@ -20,11 +20,12 @@ def train(
     resume: bool = False,
     device: Device = "auto",
     stop_after: Annotated[int | None, arg(metavar="STEP", help_behavior_hint="")] = None,
-) -> None:
+) -> int:
     """Train a network; under torchrun, on several processes.
 
-    Ctrl-C (or SIGTERM) finishes the step under way and writes a checkpoint; --resume goes on from it and gives the same
-    weights as a run that was never stopped.
+    Ctrl-C, SIGTERM and SIGUSR1 finish the step under way and write a checkpoint; --resume goes on from it and gives the
+    same weights as a run that was never stopped. The status is then 130 after Ctrl-C and 75 after the other two; a
+    second signal ends the run at once.
 
     Args:
         config: YAML file of what differs from the defaults (`pointseg config` prints them); not with --resume.
@@ -35,6 +36,7 @@ def train(
     """
     from pointseg.distributed import distributed_context
     from pointseg.rundir import RunDirectory
+    from pointseg.training.faults import EXIT_PREEMPTED, Interrupted
     from pointseg.training.train import train as run_training
 
     if out is None and config is None:
@@ -44,8 +46,13 @@ def train(
     with distributed_context(device) as context:
         try:
             run_training(settings, run, context, resume=resume, stop_after=stop_after)
-        except KeyboardInterrupt:
-            print(f"stopped with a checkpoint; go on with: pointseg train --out {run.path} --resume", file=sys.stderr)
+        except Interrupted as stop:
+            if context.is_main:
+                again = f"pointseg train --out {run.path} --resume"
+                print(f"stopped with a checkpoint; go on with: {again}", file=sys.stderr)
+            if stop.preempted:
+                return EXIT_PREEMPTED
             raise
         if context.is_main:
             print(f"checkpoint: {run.checkpoint_file}")
+    return 0

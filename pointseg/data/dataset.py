@@ -127,9 +127,9 @@ def training_loader(dataset: ChunkDataset, sampler: StepSampler, *, pin_memory: 
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:
-    """Ctrl-C and SIGTERM reach the whole process group; loader processes go on until the loop has finished its step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Signals reach the whole process group; loader processes go on until the loop has finished its step."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Collate:
