@@ -7,12 +7,13 @@ CPP    := $(shell git ls-files 'cuda_ops/*.cpp' 'cuda_ops/*.h' 'cuda_ops/*.cu' '
 # What the compiled operators are made of.
 NATIVE := setup.py pyproject.toml $(shell find cuda_ops/csrc -type f 2>/dev/null)
 
-.PHONY: env demo test lint format bench sanitize clean help
+.PHONY: env demo test docs lint format bench sanitize clean help
 
 help:
 	@echo "make env       install everything into $(VENV) (nothing to do when up to date)"
 	@echo "make demo      synthetic rooms -> training -> report in runs/demo"
 	@echo "make test      all tests"
+	@echo "make docs      the documentation site in build/site"
 	@echo "make lint      ruff and clang-format, without changing anything"
 	@echo "make format    the same, changing files"
 	@echo "make bench     time every operator against the packages that offer it"
@@ -44,6 +45,13 @@ demo: env
 
 test: env
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal
+
+# In an environment of its own: nothing of it is needed to run or test the project.
+docs:
+	@test -x $(VENV)-docs/bin/mkdocs || { $(PYTHON) -m venv $(VENV)-docs && \
+	    $(VENV)-docs/bin/pip install --quiet --disable-pip-version-check --requirement docs/requirements.lock; }
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 lint: env
 	$(BIN)/ruff check .

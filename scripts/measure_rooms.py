@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from pointnet2_ops.ops import ball_query_with_count, furthest_point_sample
+
 from pointseg.config import ModelConfig
 from pointseg.scannet.labels import CALIBRATED_WEIGHTS, CLASS_NAMES, NUM_CLASSES
 from pointseg.scannet.scan import find_scans, read_scan

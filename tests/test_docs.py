@@ -1,0 +1,71 @@
+"""The documentation says what is there: links lead somewhere, commands and their options exist, configurations too."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pointseg.cli import main
+from pointseg.cli.commands import COMMANDS
+from pointseg.config import Config
+from pointseg.config_file import parse_config
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
+PAGES += [ROOT / "cuda_ops" / "README.md", ROOT / "data" / "README.md"]
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as the site and code hosts make them; of documented names, as mkdocstrings does."""
+    text = page.read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    names = re.findall(r"^::: (\S+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings} | set(names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.S))
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        target, _, anchor = link.partition("#")
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page}: {link}"
+        if anchor:
+            assert anchor in anchors(file), f"{page}: {link}"
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Each `pointseg` command line of the documentation, with its page."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```(?:bash|sh)?\n(.*?)```", page.read_text(), re.S):
+            for line in block.splitlines():
+                for part in re.split(r"&&|\s#\s", line.split("  #")[0]):
+                    words = shlex.split(part)
+                    name = next((n for n, word in enumerate(words) if word.endswith("pointseg")), None)
+                    if name is not None and len(words) > name + 1 and words[name] != "cd":
+                        found.append((page.name, words[name + 1 :]))
+    return found
+
+
+def test_commands_and_their_options_exist(capsys: pytest.CaptureFixture[str]):
+    lines = [(page, words) for page, words in commands() if re.fullmatch(r"[a-z]+", words[0])]
+    assert len(lines) > 20
+    for page, words in lines:
+        assert words[0] in COMMANDS, f"{page}: pointseg {' '.join(words)}"
+        with pytest.raises(SystemExit):
+            main([words[0], "--help"])
+        text = capsys.readouterr().out
+        for word in words[1:]:
+            if word.startswith("--") or word == "-o":
+                assert word in text, f"{page}: pointseg {' '.join(words)}"
+        for option, value in zip(words, words[1:], strict=False):
+            if option == "--set":
+                assert isinstance(parse_config("", [value]), Config)
+            if option == "--config" and "/" in value:
+                assert (ROOT / value).is_file(), f"{page}: {value}"
