@@ -1,4 +1,4 @@
-"""How like real scans rooms are: spacing, density, roughness, annotation, class shares, how full PointNet++'s balls are.
+"""How like real scans rooms are: spacing, density, roughness, annotation, class shares, how full the balls are.
 
     python scripts/measure_rooms.py data/rooms          # ScanNet's folder layout
     python scripts/measure_rooms.py data/store/val.h5   # a store
