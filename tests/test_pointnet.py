@@ -7,9 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pointseg.config import TrainConfig
+from pointseg.distributed import Distributed
 from pointseg.models import PointNet
 from pointseg.models.layers import Layer
 from pointseg.models.pointnet import orthogonality
+from pointseg.training.step import TrainingStep
+
+SINGLE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))
 
 
 def textbook(model: PointNet, xyz: Tensor) -> Tensor:
@@ -81,3 +86,24 @@ def test_published_number_of_weights(transforms, millions):
     model = PointNet(20, transforms=transforms)
     weights = sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
     assert weights / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_training_adds_the_regulariser(parts, monkeypatch):
+    """The gradient of a step is that of the mean loss plus the penalty of all chunks, however the batch is cut up."""
+    torch.manual_seed(0)
+    model = PointNet(20, transforms=True, dropout=0.0)
+    torch.nn.init.normal_(model.feature_transform.matrix.weight, std=0.05)
+    for module in model.modules():  # running statistics, so that the parts of a batch do not see one another
+        if isinstance(module, torch.nn.BatchNorm1d):
+            monkeypatch.setattr(module, "forward", lambda y, m=module: F.batch_norm(y, m.running_mean, m.running_var))
+    xyz, label = torch.randn(4, 30, 3), torch.randint(0, 20, (4, 30))
+    batch = {"xyz": xyz, "features": None, "label": label, "inside": torch.ones_like(label, dtype=torch.bool)}
+    (F.cross_entropy(model.train()(xyz).flatten(0, 1), label.flatten()) + model.penalty).backward()
+    expected = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+
+    step = TrainingStep(model, TrainConfig(accumulate=parts, batch_size=4), None, SINGLE)
+    monkeypatch.setattr(step.optimizer, "step", lambda: None)  # the gradients stay to be looked at
+    step(batch, None, 1e-3, 0.1)
+    got = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-4)

@@ -102,7 +102,7 @@ class TrainingStep:
             rows = slice(part * size, (part + 1) * size)
             with self._exchange(last=part == parts - 1):
                 loss, correct = self._forward(self._network, *_rows((batch, geometry), rows))
-                (loss * share).backward()
+                (loss * share + self._penalty()).backward()
             loss_sum, correct_sum = loss_sum + loss.detach(), correct_sum + correct
 
         parameters = [p for p in self.model.parameters() if p.grad is not None]
@@ -132,6 +132,11 @@ class TrainingStep:
         )
         correct = ((logits.argmax(dim=-1) == label) & supervised).sum()
         return loss_sum * sound, correct
+
+    def _penalty(self) -> Tensor | float:
+        """The regulariser that the network's last forward pass left, if it is one with a regulariser."""
+        penalty = getattr(self.model, "penalty", None)
+        return 0.0 if penalty is None else penalty * self._context.world_size  # gradients are averaged
 
     def _targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Labels [B, N] int64 as the network is trained on them, and which of them count, [B, N] bool."""
