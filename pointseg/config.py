@@ -76,11 +76,14 @@ class DataConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)  # further ones, not in the paper's recipe
     chunks_per_scene: int = 1  # draws per scan and epoch
     workers: int = 2  # loader processes per training process; 0 loads in the training process
+    device_chunks: bool = False  # the training split lies on the device, 13 bytes a point, and chunks are cut there
 
     def __post_init__(self) -> None:
         _positive(self, "num_points", "block", "max_draws", "chunks_per_scene")
         _not_negative(self, "context", "slack", "workers")
         _share(self, "min_annotated", "min_occupied")
+        if self.device_chunks and self.augment.mix:
+            raise InputError(f"augment.mix must be 0 with device_chunks, got {self.augment.mix}")
 
 
 @dataclass(frozen=True, kw_only=True)

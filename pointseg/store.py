@@ -34,7 +34,9 @@ from pointseg.store_format import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "BoxPoints",
     "Scene",
+    "SceneGrid",
     "SceneStore",
     "StoreMeta",
     "StoredScene",
@@ -46,6 +48,25 @@ __all__ = [
 _FLOOR_PERCENTILE = 1.0  # of the heights; scans have stray vertices under their floor
 _FLOOR_SAMPLE = 5000  # vertices, about, that tell it
 _AGAIN = "run `pointseg preprocess` again"
+
+
+class SceneGrid(NamedTuple):
+    """The P points of a scene sorted by square cells of its floor plan, which count from the smallest x and y."""
+
+    order: np.ndarray  # [P] int32: their indices; ascending within a cell
+    xyz: np.ndarray  # [P, 3] float32
+    label: np.ndarray  # [P] uint8
+    starts: np.ndarray  # [cells + 1] int32: cell k holds the rows starts[k] to starts[k + 1]
+    shape: tuple[int, int]  # cells in x and y; cell (x, y) has number x * shape[1] + y
+    size: float  # side of a cell, metres
+
+
+class BoxPoints(NamedTuple):
+    """The Q points of a scene in a box."""
+
+    index: np.ndarray  # [Q] int32
+    xyz: np.ndarray  # [Q, 3] float32
+    label: np.ndarray  # [Q] uint8
 
 
 class SceneStore:
@@ -126,27 +147,31 @@ class SceneStore:
             self._floors[i] = floor_height(self._maps["xyz"][self._rows(i)])
         return self._floors[i]
 
-    def box(self, i: int, lo_xy: np.ndarray, hi_xy: np.ndarray) -> np.ndarray:
-        """Indices into scene `i`, int64 ascending, of the points with lo_xy <= xy <= hi_xy (both [2], in float64).
+    def grid(self, i: int) -> SceneGrid:
+        """The points of scene `i` by cells; views of the file."""
+        rows = self._rows(i)
+        arrays = (self._maps[name][rows] for name in ("order", "sorted_xyz", "sorted_label"))
+        starts = self._maps["cell_starts"][self._grid_offsets[i] : self._grid_offsets[i + 1]]
+        nx, ny = self._grid_shape[i].tolist()
+        return SceneGrid(*arrays, starts, (nx, ny), float(self._grid_size[i]))
+
+    def box(self, i: int, lo_xy: np.ndarray, hi_xy: np.ndarray) -> BoxPoints:
+        """The points of scene `i` with lo_xy <= xy <= hi_xy (both [2], in float64), in the order of its grid.
 
         Reads the grid cells that the box touches, not the scene.
         """
         lo, hi = np.asarray(lo_xy, dtype=np.float64), np.asarray(hi_xy, dtype=np.float64)
-        rows, (nx, ny) = self._rows(i), self._grid_shape[i]
-        origin, size = self.extents[i, 0, :2].astype(np.float64), self._grid_size[i]
+        grid, origin = self.grid(i), self.extents[i, 0, :2].astype(np.float64)
+        nx, ny = grid.shape
         # Rounding keeps `cells_of` monotonic, so a point inside [lo, hi] is in a cell inside [first, last].
-        (first_x, first_y), (last_x, last_y) = np.clip(cells_of(np.stack([lo, hi]), origin, size), -1, [nx, ny])
-        first_x, first_y, last_x, last_y = max(first_x, 0), max(first_y, 0), min(last_x, nx - 1), min(last_y, ny - 1)
-        if first_x > last_x or first_y > last_y:
-            return np.empty(0, dtype=np.int64)
-        order = self._maps["order"][rows]
-        starts = self._maps["cell_starts"][self._grid_offsets[i] : self._grid_offsets[i + 1]]
-        cells = np.arange(first_x, last_x + 1) * ny  # the first cell of each row of cells along y
-        runs = zip(starts[cells + first_y], starts[cells + last_y + 1], strict=True)
-        candidates = np.concatenate([order[start:end] for start, end in runs])
-        xy = self._maps["xyz"][rows][candidates, :2].astype(np.float64)
-        inside = (xy[:, 0] >= lo[0]) & (xy[:, 1] >= lo[1]) & (xy[:, 0] <= hi[0]) & (xy[:, 1] <= hi[1])
-        return np.sort(candidates[inside]).astype(np.int64)
+        (first_x, first_y), (last_x, last_y) = np.clip(cells_of(np.stack([lo, hi]), origin, grid.size), 0, [nx, ny])
+        first = np.arange(first_x, min(last_x, nx - 1) + 1) * ny + first_y  # of each row of cells along y
+        last = first + max(min(last_y, ny - 1) - first_y, -1)
+        runs = list(zip(grid.starts[first].tolist(), grid.starts[last + 1].tolist(), strict=True)) or [(0, 0)]
+        index, xyz, label = (np.concatenate([array[start:end] for start, end in runs]) for array in grid[:3])
+        x, y = np.ascontiguousarray(xyz[:, :2].T, np.float64)
+        inside = (x >= lo[0]) & (y >= lo[1]) & (x <= hi[0]) & (y <= hi[1])
+        return BoxPoints(index.compress(inside), xyz.compress(inside, axis=0), label.compress(inside))
 
     def stored(self) -> tuple[StoredScene, ...]:
         """Where the scenes are, for `merge_stores`."""

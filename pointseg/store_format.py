@@ -21,6 +21,8 @@ C classes, G grid cells of all scenes one behind another.
 | `grid_size`    | float64 [S]       | side of a cell, metres                                                          |
 | `grid_offsets` | int64 [S + 1]     | scene i has the rows grid_offsets[i] to grid_offsets[i + 1] of `cell_starts`    |
 | `order`        | int32 [P]         | a scene's points sorted by (cell, index)                                        |
+| `sorted_xyz`   | float32 [P, 3]    | `xyz` in this order: what a box needs of a scene then lies in a few runs        |
+| `sorted_label` | uint8 [P]         | `label` in this order                                                           |
 | `cell_starts`  | int32 [G + S]     | cell k of a scene is the rows cell_starts[k] to cell_starts[k + 1] of its order |
 
 The attribute `checksum` is the SHA-256 of the other attributes and of all that has one row a scene: it is compared when
@@ -38,7 +40,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FORMAT = "pointseg scene store"
 MAX_COORDINATE = 1e4  # metres; float32 still resolves a millimetre there, and voxels can be counted in int64
 
@@ -48,6 +50,8 @@ POINT_ARRAYS: dict[str, tuple[type, int]] = {
     "rgb": (np.uint8, 3),
     "label": (np.uint8, 1),
     "order": (np.int32, 1),
+    "sorted_xyz": (np.float32, 3),
+    "sorted_label": (np.uint8, 1),
     "normal": (np.float32, 3),
 }
 _ATTRIBUTES = ("format", "schema_version", "split", "class_names", "ignore", "aligned", "normals", "created")
@@ -114,6 +118,7 @@ def pack_scene(scene: Scene, meta: StoreMeta) -> PackedScene:
     extents = _extents(scene.xyz)
     order, shape, size, starts = _index(scene.xyz, extents)
     arrays = {"xyz": scene.xyz, "rgb": scene.rgb, "label": label, "order": order, "cell_starts": starts}
+    arrays |= {"sorted_xyz": scene.xyz.take(order, axis=0), "sorted_label": label.take(order)}
     if meta.normals:
         arrays["normal"] = scene.normal
     return PackedScene(

@@ -32,7 +32,7 @@ EVERYTHING = AugmentConfig(
     mix=0.5,
     input_dropout=0.875,
 )
-DATA = DataConfig(num_points=512, min_occupied=0.0)
+DATA = DataConfig(num_points=512, min_occupied=0.0, color=True)
 
 
 @pytest.fixture

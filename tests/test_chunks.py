@@ -23,7 +23,7 @@ def store(make_store) -> SceneStore:
 
 
 def test_a_chunk_is_points_of_its_scene(store: SceneStore) -> None:
-    chunk = sample_chunk(store, 1, np.random.default_rng(0), CONFIG)
+    chunk = sample_chunk(store, 1, np.random.default_rng(0), dataclasses.replace(CONFIG, color=True))
     scene = store[1]
     assert chunk.xyz.shape == (512, 3)
     assert (chunk.xyz.dtype, chunk.rgb.dtype, chunk.label.dtype, chunk.index.dtype) == (
@@ -62,16 +62,13 @@ def test_the_generator_is_the_only_source_of_chance(store: SceneStore) -> None:
 
 def test_blocks_that_are_not_valid_are_drawn_again(make_store) -> None:
     """Left half annotated, right half not: 0.9 annotated can only be met on the left."""
-    store = SceneStore(make_store(points=4000) / "train.h5")
+    folder = make_store(points=4000)
+    store = SceneStore(folder / "train.h5")
     scene = store[0]
     label = scene.label.copy()
     label[scene.xyz[:, 0] > 1.2] = IGNORE
-
-    class HalfAnnotated(SceneStore):
-        def __getitem__(self, i: int):
-            return dataclasses.replace(scene, label=label)
-
-    half = HalfAnnotated(store.path)
+    write_store(folder / "half.h5", "train", [dataclasses.replace(scene, label=label)], store.meta)
+    half = SceneStore(folder / "half.h5")
     shares = {
         share: np.mean(
             [

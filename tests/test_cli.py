@@ -20,6 +20,7 @@ from pointseg.cli.store import STORE_COMMANDS
 from pointseg.config_file import dump_config, parse_config
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.ply import write_ply
+from pointseg.store import SCHEMA_VERSION
 from tests.test_train import SMALL
 
 
@@ -156,7 +157,7 @@ def test_store_of_another_version(capsys: pytest.CaptureFixture, trained: Path, 
     with h5py.File(tmp_path / "store" / "val.h5", "a") as file:
         file.attrs["schema_version"] = 99
     line = fails(capsys, "evaluate", trained)
-    assert "expected store version 2, got 99; run `pointseg preprocess` again" in line
+    assert f"expected store version {SCHEMA_VERSION}, got 99; run `pointseg preprocess` again" in line
 
 
 def test_a_mesh_cut_in_half(capsys: pytest.CaptureFixture, trained: Path, tmp_path: Path) -> None:

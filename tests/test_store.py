@@ -84,10 +84,11 @@ def assert_boxes(path: Path, scene: Scene, boxes: list[tuple[np.ndarray, np.ndar
     write_store(path, "train", [make_scene(9, 50), scene], META)
     store = SceneStore(path)
     for lo, hi in boxes:
-        got = store.box(1, lo, hi)
-        assert got.dtype == np.int64
-        np.testing.assert_array_equal(got, brute_box(scene, np.asarray(lo), np.asarray(hi)))
-    return sum(len(store.box(1, lo, hi)) for lo, hi in boxes)
+        index, xyz, label = store.box(1, lo, hi)
+        np.testing.assert_array_equal(np.sort(index), brute_box(scene, np.asarray(lo), np.asarray(hi)))
+        np.testing.assert_array_equal(xyz, scene.xyz[index])
+        np.testing.assert_array_equal(label, META.ignore if scene.label is None else scene.label[index])
+    return sum(len(store.box(1, lo, hi).index) for lo, hi in boxes)
 
 
 @pytest.mark.parametrize("extent", [0.2, 4.0, 90.0, 9e3])
@@ -129,7 +130,7 @@ def test_an_outlier_does_not_blow_up_the_index(tmp_path: Path) -> None:
 
 
 def _checksum(store: SceneStore, connection) -> None:
-    connection.send((store.scan_ids, store[0].xyz.sum(), len(store.box(0, np.array([-1, 7]), np.array([0, 8])))))
+    connection.send((store.scan_ids, store[0].xyz.sum(), len(store.box(0, np.array([-1, 7]), np.array([0, 8])).index)))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -141,7 +142,7 @@ def test_other_processes_read_it(store: SceneStore, method: str) -> None:
     assert receiver.poll(60)
     got = receiver.recv()
     process.join()
-    expected = len(store.box(0, np.array([-1, 7]), np.array([0, 8])))
+    expected = len(store.box(0, np.array([-1, 7]), np.array([0, 8])).index)
     assert got == (store.scan_ids, store[0].xyz.sum(), expected)
     assert expected > 0
 

@@ -155,14 +155,22 @@ def test_or_is_skipped(config: Config, tmp_path: Path, monkeypatch: pytest.Monke
     assert "step 2: loss is nan, gradient" in capsys.readouterr().err
 
 
+def test_a_run_on_chunks_cut_on_the_device_resumes_bit_for_bit(config: Config, tmp_path: Path) -> None:
+    augment = dataclasses.replace(config.data.augment, scale=0.1, thin=0.5, normal_noise=0.01)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, device_chunks=True, augment=augment))
+    whole = run(config, tmp_path / "whole")
+    run(config, tmp_path / "parts", stop_after=4)
+    assert_same(whole, run(config, tmp_path / "parts", resume=True))
+
+
 def test_batches_without_annotation_are_harmless(config: Config, tmp_path: Path, monkeypatch) -> None:
-    getitem = SceneStore.__getitem__
+    grid = SceneStore.grid
 
     def unannotated(self, i):
-        scene = getitem(self, i)
-        return dataclasses.replace(scene, label=scene.label * 0 + IGNORE)
+        points = grid(self, i)
+        return points._replace(label=points.label * 0 + IGNORE)
 
-    monkeypatch.setattr(SceneStore, "__getitem__", unannotated)
+    monkeypatch.setattr(SceneStore, "grid", unannotated)
     directory = run(config, tmp_path / "run")
     assert all(tensor.isfinite().all() for tensor in directory.load_checkpoint()["model"].values())
     assert all(line["loss"] == 0 and line["accuracy"] == 0 for line in directory.read_metrics())

@@ -134,8 +134,9 @@ def mix_chunks(one: Chunk, other: Chunk) -> Chunk:
     half = len(one.xyz) // 2
     most = len(one.xyz) - half
     moved = (other.xyz[:half] + (one.origin - other.origin)).astype(np.float32)
-    pairs = ((one.rgb, other.rgb), (one.label, other.label), (one.inside, other.inside))
-    rgb, label, inside = (np.concatenate([a[:most], b[:half]]) for a, b in pairs)
+    pairs = ((one.label, other.label), (one.inside, other.inside))
+    label, inside = (np.concatenate([a[:most], b[:half]]) for a, b in pairs)
+    rgb = None if one.rgb is None else np.concatenate([one.rgb[:most], other.rgb[:half]])
     index = np.concatenate([one.index[:most], np.full(half, -1, one.index.dtype)])
     return Chunk(np.concatenate([one.xyz[:most], moved]), rgb, label, inside, index, one.origin)
 
@@ -146,7 +147,7 @@ def input_dropout(chunk: Chunk, rng: np.random.Generator, largest: float) -> Chu
     source = np.where(dropped, 0, np.arange(len(dropped)))
     return Chunk(
         xyz=chunk.xyz[source],
-        rgb=chunk.rgb[source],
+        rgb=None if chunk.rgb is None else chunk.rgb[source],
         label=chunk.label[source],
         inside=chunk.inside & ~dropped,
         index=chunk.index[source],

@@ -36,7 +36,7 @@ class Chunk:
     """N points of one block, drawn with replacement."""
 
     xyz: np.ndarray  # [N, 3] float32, metres, in the scene's coordinates
-    rgb: np.ndarray  # [N, 3] uint8
+    rgb: np.ndarray | None  # [N, 3] uint8; None: nobody asked for it
     label: np.ndarray  # [N] uint8, train ids or IGNORE
     inside: np.ndarray  # [N] bool, in the block itself: to be supervised; the rest is context
     index: np.ndarray  # [N] int64 into the scene
@@ -44,9 +44,9 @@ class Chunk:
 
 
 def sample_chunk(store: SceneStore, scene: int, rng: np.random.Generator, config: DataConfig) -> Chunk:
-    """A chunk of a random block: `cut_block`, then `draw_points`."""
+    """A chunk of a random block: `cut_block`, then `draw_points`; with colours if `config.color`."""
     block = cut_block(store, scene, rng, config)
-    return draw_points(block, store[scene].rgb, rng, config.num_points)
+    return draw_points(block, store[scene].rgb if config.color else None, rng, config.num_points)
 
 
 def cut_block(store: SceneStore, scene: int, rng: np.random.Generator, config: DataConfig) -> Block:
@@ -59,30 +59,32 @@ def cut_block(store: SceneStore, scene: int, rng: np.random.Generator, config: D
     Args:
         store: labelled scenes. scene: which of them. rng: the only source of chance.
     """
-    points = store[scene]
+    xyz = store[scene].xyz
     low, high = store.extents[scene].astype(np.float64)
     for _ in range(config.max_draws):
-        center = points.xyz[rng.integers(len(points.xyz))].astype(np.float64)
+        center = xyz[rng.integers(len(xyz))].astype(np.float64)
         block_low = np.array([*(center[:2] - config.block / 2), low[2]])
         block_high = np.array([*(center[:2] + config.block / 2), high[2]])
-        column = store.box(scene, block_low[:2] - config.context, block_high[:2] + config.context)  # [Q]
-        xyz, label = points.xyz.take(column, axis=0), points.label.take(column)
-        coordinates = np.ascontiguousarray(xyz.T, np.float64)  # [3, Q]: numpy is several times faster along Q
+        column = store.box(scene, block_low[:2] - config.context, block_high[:2] + config.context)
+        coordinates = np.ascontiguousarray(column.xyz.T, np.float64)  # [3, Q]: numpy is several times faster along Q
         lowest, highest = block_low[:, None] - config.slack, block_high[:, None] + config.slack
         inside = ((coordinates >= lowest) & (coordinates <= highest)).all(axis=0)  # [Q]
-        annotated = np.count_nonzero(label != store.meta.ignore) / len(label)
+        annotated = np.count_nonzero(column.label != store.meta.ignore) / len(column.label)
         occupied = _occupied_share(coordinates.compress(inside, axis=1), block_low, block_high)
         if annotated >= config.min_annotated and occupied >= config.min_occupied:
             break
-    return Block(column, xyz, label, inside, np.array([*center[:2], store.floor(scene)], np.float32))
+    order = np.argsort(column.index, kind="stable")  # few runs that ascend: four times as fast as the default
+    index, origin = column.index.take(order).astype(np.int64), np.array([*center[:2], store.floor(scene)], np.float32)
+    return Block(index, column.xyz.take(order, axis=0), column.label.take(order), inside.take(order), origin)
 
 
-def draw_points(block: Block, rgb: np.ndarray, rng: np.random.Generator, count: int) -> Chunk:
-    """`count` vertices of the block, drawn with replacement; `rgb` is the whole scene's, [P, 3]."""
+def draw_points(block: Block, rgb: np.ndarray | None, rng: np.random.Generator, count: int) -> Chunk:
+    """`count` vertices of the block, drawn with replacement; `rgb` is the whole scene's, [P, 3], or None."""
     drawn = rng.integers(len(block.index), size=count)
     index = block.index.take(drawn)
-    xyz, rgb = block.xyz.take(drawn, axis=0), rgb.take(index, axis=0)
-    return Chunk(xyz, rgb, block.label.take(drawn), block.inside.take(drawn), index, block.origin)
+    rgb = None if rgb is None else rgb.take(index, axis=0)
+    xyz, label, inside = block.xyz.take(drawn, axis=0), block.label.take(drawn), block.inside.take(drawn)
+    return Chunk(xyz, rgb, label, inside, index, block.origin)
 
 
 def _occupied_share(coordinates: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:

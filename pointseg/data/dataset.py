@@ -67,7 +67,8 @@ class ChunkDataset(Dataset):
         """A chunk of one scene, changed as far as that concerns this scene alone."""
         block = cut_block(self.store, scene, rng, self.config)
         block = augment_block(block, rng, self.config.augment)
-        chunk = draw_points(block, self.store[scene].rgb, rng, self.config.num_points)
+        rgb = self.store[scene].rgb if self.config.color else None
+        chunk = draw_points(block, rgb, rng, self.config.num_points)
         return move_chunk(chunk, rng, self.config)
 
 

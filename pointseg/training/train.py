@@ -19,6 +19,7 @@ from tqdm import tqdm
 from pointseg.config import Config
 from pointseg.config_file import changed_keys, dump_config
 from pointseg.data.dataset import ChunkDataset, StepSampler, steps_of, training_loader
+from pointseg.data.device_chunks import DeviceChunks
 from pointseg.data.inputs import feature_channels
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
@@ -96,7 +97,10 @@ def train(
         load_weights(average.model, state["ema"], run.checkpoint_file)
     first_step, best = state.get("step", 0), state.get("best", -1.0)
     sampler = StepSampler(dataset, settings, first_step, last_step, rank=context.rank, world_size=context.world_size)
-    loader = training_loader(dataset, sampler, pin_memory=context.device.type == "cuda")
+    if config.data.device_chunks:
+        loader = DeviceChunks(store, config.data, sampler, context.device)
+    else:
+        loader = training_loader(dataset, sampler, pin_memory=context.device.type == "cuda")
     window = Window(context, settings.batch_size, state.get("window"))
 
     def ends(every: int, done: int) -> bool:
