@@ -57,7 +57,7 @@ def _png(sheet: Image.Image) -> bytes:
     """A PNG of as many colours as LARGEST allows."""
     for colors in (256, 128, 64, 32):
         file = io.BytesIO()
-        sheet.quantize(colors).save(file, "png", optimize=True)
+        sheet.quantize(colors, dither=Image.Dither.NONE).save(file, "png", optimize=True)
         if len(file.getvalue()) <= LARGEST:
             break
     return file.getvalue()
