@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.context_modules import peak_bytes
 from pointseg.models import LatentGNN
 
 DIMS = {1: (3,), 3: (3, 2, 4)}
@@ -246,6 +247,25 @@ def test_inference_keeps_nothing_that_grows_with_the_points():
     assert sorted(largest.sizes)[-1] == x.numel()
     assert largest.sizes.count(x.numel()) == 1
     assert sorted(set(largest.sizes))[-2] <= 8192 * 40
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_inference_holds_at_most_two_tensors_of_the_inputs_size(rows):
+    """By the allocator's account, the result included, whatever the memory order of the input."""
+    module, x = LatentGNN(128, 50, kernels=2).eval(), torch.randn(1, 128, 40_000)
+    if rows:
+        x = x.transpose(1, 2).contiguous().transpose(1, 2)
+    with torch.no_grad():
+        assert x.nbytes < peak_bytes(lambda: module(x), x.device) < 2 * x.nbytes
+
+
+def test_many_points_in_half_precision_are_summed_in_single():
+    """A sum of 100,000 terms in bfloat16 would stop growing at a few hundred."""
+    module = randomize(LatentGNN(16, 5)).eval()
+    x = torch.randn(1, 16, 1000).repeat(1, 1, 100)
+    with torch.no_grad():
+        expected, half = module(x), module.bfloat16()(x.bfloat16())
+    assert (half.float() - expected).norm() < 0.03 * expected.norm()
 
 
 def test_points_may_come_in_any_order():

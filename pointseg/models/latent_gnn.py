@@ -141,8 +141,8 @@ class LatentGNN(nn.Module):
             scatter = self._unit_rows(scatter)
         if rows is not None:
             scatter = scatter[:, torch.as_tensor(rows, device=x.device)]
-        latent = (collect.transpose(1, 2) @ features).split(self.dims, dim=1)
-        parts = zip(scatter.split(self.dims, dim=2), latent, collect.split(self.dims, dim=2), strict=True)
+        latent = self._kernels(collect.transpose(1, 2) @ features, dim=1)
+        parts = zip(self._kernels(scatter, dim=2), latent, self._kernels(collect, dim=2), strict=True)
         affinity = torch.stack([s @ _latent_affinity(z) @ c.transpose(1, 2) for s, z, c in parts], dim=1)
         if self.mixture == "affinity":
             affinity = (affinity * self.mixture_weights[:, None, None]).sum(dim=1, keepdim=True)
@@ -187,11 +187,15 @@ class LatentGNN(nn.Module):
 
     def _unit_rows(self, psi: Tensor) -> Tensor:
         """[B, N, D] with unit length over each kernel's latent nodes."""
-        return torch.cat([_UnitRows.apply(part) for part in psi.split(self.dims, dim=2)], dim=2)
+        return _join([_UnitRows.apply(part) for part in self._kernels(psi, dim=2)])
+
+    def _kernels(self, x: Tensor, dim: int) -> Sequence[Tensor]:
+        """The parts of `x`, with D entries along `dim`, that belong to each kernel; one kernel's is `x` itself."""
+        return x.split(self.dims, dim) if len(self.dims) > 1 else (x,)
 
     def _messages(self, latent: Tensor) -> list[Tensor]:
         """(6), (10) of [B, D, c], then each node's W: for each kernel [B, d, c]."""
-        messages = [_latent_affinity(part) @ part for part in latent.split(self.dims, dim=1)]
+        messages = [_latent_affinity(part) @ part for part in self._kernels(latent, dim=1)]
         if not self.graph_conv:
             return messages
         weights = self.message.expand(len(self.dims), -1, -1)
@@ -200,12 +204,12 @@ class LatentGNN(nn.Module):
     def _to_visible(self, scatter: Tensor, messages: Sequence[Tensor]) -> Tensor:
         """(7), (11), (14) and up: [B, N, D], K x [B, d, c] -> [B, N, C]."""
         product = _UnitRowsProduct.apply if self.mode == "asymmetric" else torch.matmul
-        parts = scatter.split(self.dims, dim=2)
+        parts = self._kernels(scatter, dim=2)
         visible = [product(psi, message) for psi, message in zip(parts, messages, strict=True)]  # A_m X W_m: [B, N, c]
         if self.mixture == "affinity":
             rows = (torch.stack(visible, dim=3) * self.mixture_weights).sum(dim=3)  # (14)
         else:
-            rows = torch.cat(visible, dim=2)
+            rows = _join(visible)
         return self.expand(self.activation(rows.flatten(0, 1)).view(*scatter.shape[:2], -1))
 
     def _in_blocks(self, x: Tensor) -> bool:
@@ -222,15 +226,16 @@ class LatentGNN(nn.Module):
             part = slice(direction * self.reduced, (direction + 1) * self.reduced)
             return F.normalize(F.linear(_rows(block), weight[part], None if bias is None else bias[part]), dim=-1)
 
+        summed = torch.promote_types(x.dtype, torch.float32)  # sums over millions of points need the digits
         latent, squares = 0.0, 0.0  # Psi^T X [B, D, c], and the squared lengths of the columns of Psi [B, D]
         for block in x.split(_BLOCK, dim=2):
             features = reduce(block, 0)
             collect = self._psi(features, 0)
-            latent = latent + collect.transpose(1, 2) @ features
-            squares = squares + collect.square().sum(dim=1)
+            latent = latent + (collect.transpose(1, 2) @ features).to(summed)
+            squares = squares + collect.square().sum(dim=1, dtype=summed)
         if self.mode == "asymmetric":
             latent = latent / squares.sqrt().clamp_min(_TINY_LENGTH).unsqueeze(2)
-        messages = self._messages(latent)
+        messages = self._messages(latent.to(x.dtype))
 
         result = torch.empty_like(x)
         last = len(self.psi) - 1
@@ -254,6 +259,11 @@ class LatentGNN(nn.Module):
 def _rows(x: Tensor) -> Tensor:
     """[B, C, N] -> [B, N, C] contiguous; no copy where the channels are last in memory."""
     return x.transpose(1, 2).contiguous()
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """Side by side along the last dimension; a single part is not copied."""
+    return torch.cat(tuple(parts), dim=-1) if len(parts) > 1 else parts[0]
 
 
 def _latent_affinity(latent: Tensor) -> Tensor:
@@ -305,7 +315,7 @@ class _UnitRowsProduct(torch.autograd.Function):
         along = (grad * product).sum(dim=-1, keepdim=True) / lengths
         # In the memory order of `a`, a transposed view or not.
         grad_a = grad @ b.transpose(1, 2) if a.stride(2) == 1 else (b @ grad.transpose(1, 2)).transpose(1, 2)
-        return torch.addcmul(grad_a, a, along, value=-1), a.transpose(1, 2) @ grad
+        return grad_a.addcmul_(a, along, value=-1), a.transpose(1, 2) @ grad
 
 
 def _check(

@@ -69,7 +69,42 @@ class Layer(nn.Module):
         nn.init.xavier_uniform_(self.linear.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activate(F.linear(x, *self.affine()))
+        if not self._widens(x):
+            return self.activate(F.linear(x, *self.affine()))
+        y = F.linear(x, *self._affine_of_batch(x))
+        return y.relu_() if self.relu else y
+
+    def _widens(self, x: Tensor) -> bool:
+        """Whether `_affine_of_batch` is the cheaper way: few inputs for each output and many rows, in training.
+
+        Not under autocast: the covariance needs the digits.
+        """
+        outputs, inputs = self.linear.weight.shape
+        many = outputs >= 2 * inputs and x.numel() >= 4 * inputs * outputs
+        return (
+            many
+            and self.training
+            and type(self.norm) is nn.BatchNorm1d
+            and not torch.is_autocast_enabled(x.device.type)
+        )
+
+    def _affine_of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Linear map and BatchNorm as one weight [Co, Ci] and bias [Co]; moves the running statistics.
+
+        With C the covariance of the inputs, the linear map's outputs have the mean W mean(x) and the variance
+        diag(W C W^T): BatchNorm never passes over the outputs, the wider side, and nothing of them is kept.
+        """
+        rows, weight, norm = x.flatten(0, -2), self.linear.weight, self.norm
+        mean = rows.mean(dim=0)
+        centred = rows - mean
+        variance = ((weight @ (centred.T @ centred)) * weight).sum(dim=1) / len(rows)
+        mean = weight @ mean
+        with torch.no_grad():
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(variance * (len(rows) / (len(rows) - 1)), norm.momentum)
+            norm.num_batches_tracked += 1
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        return weight * scale[:, None], norm.bias - mean * scale
 
     def affine(self) -> tuple[Tensor, Tensor | None]:
         """Weight [Co, Ci] and bias [Co] to apply now; no bias in training, where `activate` normalises."""

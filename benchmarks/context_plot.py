@@ -1,0 +1,50 @@
+"""Pictures of what `scripts/bench_context.py` measured: time and memory, in training and inference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+def plot(path: Path) -> None:
+    """Writes a PNG beside the JSON file at `path`."""
+    result = json.loads(path.read_text())
+    measures = {"milliseconds": "milliseconds", "mebibytes": "MiB beside the input"}
+    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7.5), sharex=True, constrained_layout=True)
+    names = list(dict.fromkeys(row["module"] for row in result["rows"]))
+    for column, training in enumerate((False, True)):
+        for axis, (key, label) in zip(axes[:, column], measures.items(), strict=True):
+            for number, name in enumerate(names):
+                rows = [r for r in result["rows"] if r["module"] == name and r["training"] == training]
+                style = {"linewidth": 2.5} if name == "LatentGNN" else {"linewidth": 1.2}
+                sizes = [r["size"] for r in rows]
+                axis.plot(sizes, [r[key] for r in rows], "o-", color=f"C{number}", markersize=4, label=name, **style)
+            axis.set(xscale="log", yscale="log", ylabel=label)
+            axis.grid(alpha=0.3)
+        axes[0, column].set_title("training step" if training else "inference")
+        axes[1, column].set_xlabel("side of the image, pixels" if "stage" in result else "points N")
+    axes[0, 0].legend(fontsize=8)
+    where = f"after stage {result['stage']}, " if "stage" in result else ""
+    figure.suptitle(
+        f"{where}C = {result['channels']}, {result['machine']['threads']} threads of {result['machine']['cpu']}"
+    )
+    figure.savefig(path.with_suffix(".png"), dpi=80)
+
+
+def ratios(path: Path) -> str:
+    """How many times the time and memory of LatentGNN the others take, at each size that both were measured at."""
+    rows = json.loads(path.read_text())["rows"]
+    ours = {(row["size"], row["training"]): row for row in rows if row["module"] == "LatentGNN"}
+    lines = []
+    for row in rows:
+        own = ours.get((row["size"], row["training"]))
+        if own is not None and row is not own:
+            time, memory = (row[key] / own[key] for key in ("milliseconds", "mebibytes"))
+            mode = "training" if row["training"] else "inference"
+            lines.append(f"{row['module']:28s} {mode:9s} {row['size']:9d}  {time:6.1f} x time {memory:6.1f} x memory")
+    return "\n".join(lines)
