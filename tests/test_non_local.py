@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.context_modules import peak_bytes
 from pointseg.models import NonLocalBlock
 
 AFFINITIES = ("similarity", "laplacian", "softmax")
@@ -100,3 +101,10 @@ def test_wrong_arguments_are_named():
         NonLocalBlock(8, affinity="dot")
     with pytest.raises(ValueError, match=r"x must be \[B, 8, \*spatial\]"):
         NonLocalBlock(8)(torch.zeros(2, 4, 10))
+
+
+def test_softmax_does_not_hold_the_affinity():
+    """It would be 64 MB."""
+    module, x = NonLocalBlock(16, affinity="softmax").eval(), torch.randn(1, 16, 4000)
+    with torch.no_grad():
+        assert peak_bytes(lambda: module(x), x.device) < 8e6

@@ -68,7 +68,9 @@ class NonLocalBlock(nn.Module):
         """up(h(A X W)) [B, N, C] of `x` [B, N, C] contiguous."""
         s, t, message = self.embed(x).split(self.reduced, dim=-1)  # [B, N, c] each
         if self.affinity == "softmax":
-            gathered = F.scaled_dot_product_attention(s, t, message, scale=1.0)
+            # PyTorch's blockwise kernels want a dimension of heads; without it the [N, N] matrix is written out.
+            heads = (part.unsqueeze(1) for part in (s, t, message))
+            gathered = F.scaled_dot_product_attention(*heads, scale=1.0).squeeze(1)
         elif self.affinity == "laplacian":
             s, t = s.relu(), t.relu()
             degree = s @ t.sum(dim=1).unsqueeze(2)  # D_ii = s_i . sum_j t_j: [B, N, 1]
