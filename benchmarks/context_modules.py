@@ -1,6 +1,6 @@
 """Context modules and their peers: plain statements of attention, and what a call costs in time and memory.
 
-B batch, N points, C channels, c reduced channels. Every module maps [B, C, N] to [B, C, N] and ends as NonLocalBlock
+B batch, N points, C channels, c reduced channels. Every module maps [B, C, *spatial] to the same shape and ends as NonLocalBlock
 does, x + up(context).
 """
 
@@ -27,8 +27,8 @@ class Attention(nn.Module):
         self.expand = nn.Linear(self.reduced, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.embed(x.transpose(1, 2)).split(self.reduced, dim=2)
-        return x + self.expand(self.gather(q, k, v)).transpose(1, 2)
+        q, k, v = self.embed(x.flatten(2).transpose(1, 2)).split(self.reduced, dim=2)
+        return x + self.expand(self.gather(q, k, v)).transpose(1, 2).reshape(x.shape)
 
     def gather(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         raise NotImplementedError

@@ -252,7 +252,7 @@ def test_inference_keeps_nothing_that_grows_with_the_points():
 @pytest.mark.parametrize("rows", [True, False])
 def test_inference_holds_at_most_two_tensors_of_the_inputs_size(rows):
     """By the allocator's account, the result included, whatever the memory order of the input."""
-    module, x = LatentGNN(128, 50, kernels=2).eval(), torch.randn(1, 128, 40_000)
+    module, x = LatentGNN(128, 50, kernels=2).eval(), torch.randn(1, 128, 80_000)
     if rows:
         x = x.transpose(1, 2).contiguous().transpose(1, 2)
     with torch.no_grad():
