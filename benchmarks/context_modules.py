@@ -1,7 +1,7 @@
 """Context modules and their peers: plain statements of attention, and what a call costs in time and memory.
 
-B batch, N points, C channels, c reduced channels. Every module maps [B, C, *spatial] to the same shape and ends as NonLocalBlock
-does, x + up(context).
+B batch, N points, C channels, c reduced channels. Every module maps [B, C, *spatial] to the same shape and ends as
+NonLocalBlock does, x + up(context).
 """
 
 from __future__ import annotations
