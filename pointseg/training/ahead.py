@@ -3,7 +3,7 @@
 Farthest-point sampling, ball query and 3-NN depend on the coordinates alone. On a GPU they run for long on few
 multiprocessors, so the next batch's share a stream of their own with its copy to the device (and its making, where
 chunks are made there), beside the step under way. On the CPU nothing is gained: training has all cores, and the
-geometry, 1 % of a step (`benchmarks/geometry_ahead.py`), is left to the forward pass.
+geometry, 1 or 2 % of a step (`benchmarks/geometry_ahead.py`), is left to the forward pass.
 """
 
 from __future__ import annotations
