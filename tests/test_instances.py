@@ -15,11 +15,9 @@ from torch import nn
 
 from pointseg.errors import InputError
 from pointseg.images import instances
-from pointseg.images.detection import average_precision, detect, learning_rate, parameter_groups
+from pointseg.images.detection import average_precision, learning_rate, parameter_groups
 from pointseg.images.instances import CocoInstances, GeneratedShapes, draw_batches
-from pointseg.images.mask_rcnn import mask_rcnn, small_objects
 from pointseg.images.shapes import some_shapes
-from pointseg.models import LatentGNN
 from tests.test_images import needs_torchvision
 
 try:
@@ -125,31 +123,6 @@ def test_cocos_files(tmp_path):
     empty = data[1, False][1]
     assert empty["boxes"].shape == (0, 4)
     assert empty["masks"].shape == (0, 10, 20)
-
-
-@pytest.mark.slow
-@needs_torchvision
-@needs_pycocotools
-def test_a_small_detector_with_latent_gnn_overfits_eight_images():
-    torch.manual_seed(0)
-    data, detector = GeneratedShapes(8), {"min_size": 96, "max_size": 96, **small_objects()}
-    model = mask_rcnn(backbone="resnet18", num_classes=data.num_classes, detector=detector, norm="batch").train()
-    optimizer = torch.optim.SGD(parameter_groups(model, 0.0), lr=0.01, momentum=0.9)
-    iterations = range(120)
-    for iteration, batch in zip(iterations, draw_batches(len(data), 4, iterations, seed=0), strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = group["factor"] * learning_rate(iteration, 0.01, (100,), warmup=20)
-        images, targets = zip(*(data[item] for item in batch), strict=True)
-        loss = sum(model(images, targets).values())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert all(module.scale != 0 for module in model.modules() if isinstance(module, LatentGNN))
-    everything = [data[number, False] for number in range(len(data))]
-    score = average_precision(data.annotations(), detect(model.eval(), everything, torch.device("cpu")), range(8))
-    print(score)
-    assert score["box"]["AP50"] > 0.9
-    assert score["mask"]["AP50"] > 0.9
 
 
 @pytest.mark.slow
