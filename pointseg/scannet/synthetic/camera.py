@@ -66,8 +66,8 @@ def observe(mesh: Mesh, stops: np.ndarray, step: float, rng: Generator) -> Obser
         elevation = np.arcsin(np.clip(offset[:, 2] / reach, -1, 1))
         nearest = _depth_map(azimuth, elevation, reach, step)
         facing = -(offset * normal[near]).sum(1) / reach
-        slope = np.minimum(np.sqrt(np.maximum(1 - facing * facing, 0)) / np.maximum(facing, 1e-3), 5)
-        tolerance = 0.02 + 0.5 * slope * np.maximum(reach * PIXEL, 1.5 * step)
+        slope = np.minimum(np.sqrt(np.maximum(1 - facing * facing, 0)) / np.maximum(facing, 1e-3), 4)
+        tolerance = 0.02 + 0.6 * slope * np.maximum(reach * PIXEL, 1.7 * step)
         seen = np.flatnonzero(
             (facing > GRAZING)
             & (reach > NEAREST)

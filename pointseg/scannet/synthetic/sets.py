@@ -8,7 +8,7 @@ from pointseg.errors import InputError
 from pointseg.scannet.labels import Split, scans_of, spaces_of
 
 # Vertices a square metre of surface before decimation, which leaves ScanNet's 800 on floors; 60,000 and more a room.
-DEFAULT_DENSITY = 950.0
+DEFAULT_DENSITY = 870.0
 
 
 @dataclass(frozen=True, kw_only=True)
