@@ -129,7 +129,15 @@ class SceneStore:
     def description(self) -> dict[str, Any]:
         """What a run should remember of the store; can be written as JSON."""
         size = {"split": self.split, "scenes": len(self), "points": int(self.offsets[-1])}
-        return size | {"schema": SCHEMA_VERSION, "aligned": self.meta.aligned} | self.meta.created
+        return (
+            size
+            | self.meta.created
+            | {
+                "schema": SCHEMA_VERSION,
+                "aligned": self.meta.aligned,
+                "fingerprint": self.fingerprint,
+            }
+        )
 
     @property
     def fingerprint(self) -> str:

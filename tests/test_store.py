@@ -61,7 +61,7 @@ def test_counts_extents_and_description(store: SceneStore, scenes: list[Scene]) 
     assert store.labelled.tolist() == [True, True, False, True]
     assert store.label_counts.dtype == np.int64
     expected = {"split": "train", "scenes": 4, "points": 899, "schema": SCHEMA_VERSION, "aligned": True}
-    assert store.description == expected | {"source": "rooms"}
+    assert store.description == expected | {"source": "rooms", "fingerprint": store.fingerprint}
 
 
 def test_views_are_read_only(store: SceneStore) -> None:
