@@ -27,13 +27,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=arguments.scans.resolve().parent) as folder:
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
         start = time.perf_counter()
-        _preprocess(arguments.scans, whole).wait()
+        process = _preprocess(arguments.scans, whole)
+        while not list(whole.glob(".scans/*/*.h5")) and process.poll() is None:
+            time.sleep(0.01)
+        starting = time.perf_counter() - start
+        process.wait()
         seconds = time.perf_counter() - start
         in_time = 0
         for kill in range(arguments.kills):
             # A run goes on where the last one was: short lives, so that there is work left for the last of them.
             process = _preprocess(arguments.scans, killed)
-            time.sleep(float(rng.uniform(0.1, 0.1 + 2 * seconds / arguments.kills + 1.0)))
+            time.sleep(float(rng.uniform(0.8 * starting, starting + 3 * (seconds - starting) / arguments.kills)))
             in_time += process.poll() is None
             process.kill()
             process.wait()
