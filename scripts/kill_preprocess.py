@@ -26,25 +26,22 @@ def main() -> int:
     rng = np.random.default_rng(arguments.seed)
     with tempfile.TemporaryDirectory(dir=arguments.scans.resolve().parent) as folder:
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
-        start = time.perf_counter()
-        process = _preprocess(arguments.scans, whole)
-        while not list(whole.glob(".scans/*/*.h5")) and process.poll() is None:
-            time.sleep(0.01)
-        starting = time.perf_counter() - start
-        process.wait()
-        seconds = time.perf_counter() - start
-        in_time = 0
+        _preprocess(arguments.scans, whole).wait()
+        scans, in_time = _finished(whole), 0
         for kill in range(arguments.kills):
-            # A run goes on where the last one was: short lives, so that there is work left for the last of them.
-            process = _preprocess(arguments.scans, killed)
-            time.sleep(float(rng.uniform(0.8 * starting, starting + 3 * (seconds - starting) / arguments.kills)))
+            process, done = _preprocess(arguments.scans, killed), _finished(killed)
+            # The moment: some scans more, so that there is work left for the last kill, and up to 50 ms.
+            wanted = done + int(rng.integers(2 * (scans - done) // (arguments.kills - kill) + 1))
+            while _finished(killed) < min(wanted, scans) and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(float(rng.uniform(0, 0.05)))
             in_time += process.poll() is None
             process.kill()
             process.wait()
-            print(f"kill {kill + 1}: {len(list(killed.glob('.scans/*/*.h5')))} scans wait, stores: {_stores(killed)}")
+            print(f"kill {kill + 1}: {_finished(killed)} of {scans} scans were finished")
         if _preprocess(arguments.scans, killed).wait():
             return 1
-        print(f"{in_time} of {arguments.kills} kills met a running process; an undisturbed run takes {seconds:.1f} s")
+        print(f"{in_time} of {arguments.kills} kills met a running process")
         different = _differences(whole, killed)
     print("\n".join(different) or "every array of every scene is that of the undisturbed run")
     return 1 if different else 0
@@ -53,6 +50,11 @@ def main() -> int:
 def _preprocess(scans: Path, out: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "pointseg", "preprocess", scans, out]
     return subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _finished(folder: Path) -> int:
+    """Scans that are kept, or in a store."""
+    return len(list(folder.glob(".scans/*/*.h5"))) + sum(len(SceneStore(path)) for path in folder.glob("*.h5"))
 
 
 def _stores(folder: Path) -> list[str]:

@@ -177,6 +177,21 @@ def test_a_scan_in_the_wrong_place_is_left_out(root: Path, damage: Callable, sca
     assert re.search(line, summary.failures[0].reason), summary.failures[0].reason
 
 
+def test_a_folder_that_may_not_be_entered_is_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run as any user, root included, whom no permission stops: so the system's answer is played here."""
+    stat = Path.stat
+
+    def refuse(path: Path, **how: bool) -> os.stat_result:
+        if path.parent.name == BAD:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    summary = run(root)
+    assert SceneStore(store_file(root)).scan_ids == (GOOD,)
+    assert summary.failures[0].reason.endswith(f"{BAD}_vh_clean_2.ply: cannot be read: Permission denied")
+
+
 # Damage that costs nothing, because the file is not needed: what -> how.
 HARMLESS: dict[str, Callable[[Path], object]] = {
     "broken table that nobody needs": lambda root: put("nonsense")(root / "scannetv2-labels.combined.tsv"),

@@ -88,7 +88,7 @@ def preprocess(
         out, created["shard"] = out / shard.folder, list(shard)
     meta = StoreMeta(class_names=CLASS_NAMES, ignore=IGNORE, aligned=align, normals=normals, created=created)
     if workers is None:
-        total = sum(_size(ScanFiles(folder)) for folders in wanted.values() for folder in folders.values())
+        total = sum(_bytes_read(folder) for folders in wanted.values() for folder in folders.values())
         workers = min(usable_cores(), total // _BYTES_A_WORKER)
     job = _Job(out, meta, find_label_map(root), verify, workers, overwrite, progress)
     for split in wanted:
@@ -237,16 +237,29 @@ def _kept_scan(job: _Job, split: str, scan_id: str, keys: Mapping[str, str]) -> 
 def _source_key(files: ScanFiles, label_map: LabelMap | None) -> str:
     """Changes when the scan has to be read again: with names, sizes and times of its files, and the store's version."""
     paths = list(files.all())
-    if label_map is not None and not files.labels.is_file():
+    if label_map is not None and not _stat(files.labels):
         paths.append(label_map.path)
-    stats = [(path.name, path.stat()) for path in paths if path.is_file()]
-    key = [SCHEMA_VERSION, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+    stats = [(path.name, _stat(path)) for path in paths]
+    key = [SCHEMA_VERSION, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats if stat]]
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
 
-def _size(files: ScanFiles) -> int:
-    """Bytes that reading the scan reads."""
-    return sum(path.stat().st_size for path in (files.mesh, files.labels) if path.is_file())
+def _stat(path: Path) -> os.stat_result | None:
+    """None if there is nothing, or nothing that may be looked at: reading the scan will say so."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _size(*paths: Path) -> int:
+    """Bytes of those files that are there."""
+    return sum(found.st_size for found in map(_stat, paths) if found)
+
+
+def _bytes_read(folder: Path) -> int:
+    """What reading the scan reads."""
+    return _size(ScanFiles(folder).mesh, ScanFiles(folder).labels)
 
 
 def _sizes(folders: Sequence[Path]) -> dict[str, int]:
@@ -255,7 +268,7 @@ def _sizes(folders: Sequence[Path]) -> dict[str, int]:
     for folder in folders:
         for path in ScanFiles(folder).all()[:4]:
             ending = path.name.removeprefix(folder.name)
-            sizes[ending] = sizes.get(ending, 0) + (path.stat().st_size if path.is_file() else 0)
+            sizes[ending] = sizes.get(ending, 0) + _size(path)
     return sizes
 
 
@@ -283,7 +296,7 @@ def _read_scans(
         for scan_id, folder in folders.items()
         if job.verify or scan_id not in have
     ]
-    sizes = {scan_id: _size(ScanFiles(folder)) for scan_id, folder in folders.items()}
+    sizes = {scan_id: _bytes_read(folder) for scan_id, folder in folders.items()}
     total = sum(sizes[task.folder.name] for task in tasks)
     results: dict[str, _Result] = {}
     meta = replace(job.meta, created={})
