@@ -1,18 +1,19 @@
 """Every CUDA source compiles and links, by setup.py itself and the real nvcc, against the installed torch (CPU or not).
 
-One architecture for speed; what a release is built for is tested in test_build.py. Nothing is run: that takes a GPU.
+Two architectures for speed; what a release is built for is tested in test_build.py. Nothing is run: that takes a GPU.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks import cuda_resources
+from benchmarks.original import compile_command
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "cuda_ops" / "csrc" / "cuda").glob("*.cu"))
@@ -21,37 +22,18 @@ NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
 
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed: the CUDA sources are not compiled")
 
-# Stands for g++ in the build of the CPU library, which is not the subject here: writes the files that are expected.
-NO_COMPILER = """#!/bin/sh
-while [ $# -gt 0 ]; do
-  case "$1" in -o|-MF) : > "$2"; shift;; esac
-  shift
-done
-"""
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The linked _cuda library, built for sm_80 and sm_90, and the compilers' output."""
+    library, log = cuda_resources.build(tmp_path_factory.mktemp("cuda_build"), NVCC)
+    assert not re.search(r"\.(cuh?|h)\b.*warning", log), log[-4000:]
+    return library, log
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The linked _cuda library, built for sm_90."""
-    folder = tmp_path_factory.mktemp("cuda_build")
-    compiler = folder / "g++"
-    compiler.write_text(NO_COMPILER)
-    compiler.chmod(0o755)
-    environment = {
-        **os.environ,
-        "CXX": str(compiler),
-        "CUDA_HOME": str(Path(NVCC).resolve().parents[1]),
-        "POINTNET2_OPS_CUDA": "1",
-        "TORCH_CUDA_ARCH_LIST": "9.0",
-    }
-    command = ["egg_info", "--egg-base", str(folder), "build", "--build-base", str(folder / "build")]
-    result = subprocess.run(
-        [sys.executable, "setup.py", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
-    assert not re.search(r"\.(cuh?|h)\b.*warning", result.stdout), result.stdout[-4000:]
-    (built,) = (folder / "build").rglob("pointnet2_ops/_cuda.abi3.so")
-    return built
+def library(built: tuple[Path, str]) -> Path:
+    return built[0]
 
 
 def undefined_symbols(library: Path) -> list[str]:
@@ -80,15 +62,27 @@ def test_needs_no_cuda_libraries(library: Path) -> None:
     assert not {name for name in needed if "cuda" in name} - {"libtorch_cuda"}
 
 
+def test_no_kernel_spills(built: tuple[Path, str]) -> None:
+    usages = cuda_resources.parse(built[1])
+    assert {usage.architecture for usage in usages} == {"sm_80", "sm_90"}
+    assert {op.partition("_")[0] for op in OPS} & {usage.kernel.partition("_")[0] for usage in usages}
+    assert [usage for usage in usages if usage.stack or usage.spilled] == []
+
+
+def test_table_of_registers_in_the_readme(built: tuple[Path, str]) -> None:
+    if cuda_resources.toolkit(NVCC) != "13.0":
+        pytest.skip("the table is of CUDA 13.0: other compilers allocate other registers")
+    assert cuda_resources.table(cuda_resources.parse(built[1])) in cuda_resources.README.read_text(), (
+        "run python -m benchmarks.cuda_resources --readme"
+    )
+
+
 def test_kernels_do_not_know_torch() -> None:
     for header in sorted((ROOT / "cuda_ops" / "csrc" / "cuda").glob("*.cuh")):
         assert not re.search(r"#include.*(torch|tensors\.h|glue\.h)|torch::", header.read_text()), header.name
 
 
-def test_baseline_of_the_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks.original import compile_command
-
+def test_baseline_of_the_benchmarks(tmp_path: Path) -> None:
     library = tmp_path / "original.so"
     result = subprocess.run(compile_command(library, "sm_90"), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
