@@ -30,13 +30,14 @@ struct SpatialOrder {
   }
 };
 
-// The memory of a SpatialOrder of B clouds.
+// The memory of a SpatialOrder of B clouds; both parts keep float4 aligned, so that orders may follow each
+// other.
 struct OrderMemory {
   int64_t groups, points_bytes, bytes;
   OrderMemory(int64_t B, int64_t size)
       : groups(ceil_div(size, kWarp)),
         points_bytes(B * groups * kWarp * int64_t{sizeof(float4)}),
-        bytes(points_bytes + B * groups * 6 * int64_t{sizeof(float)}) {}
+        bytes(points_bytes + ceil_div(B * groups * 6, 4) * int64_t{sizeof(float4)}) {}
   SpatialOrder at(char* memory, int64_t size) const {
     return {reinterpret_cast<float4*>(memory), reinterpret_cast<float*>(memory + points_bytes),
             static_cast<int>(size), static_cast<int>(groups)};
