@@ -199,6 +199,7 @@ HARMLESS: dict[str, Callable[[Path], object]] = {
     "segments half-written beside labels.ply": lambda root: cut(ScanFiles(root / "scans" / BAD).segments),
     "groups missing beside labels.ply": lambda root: ScanFiles(root / "scans" / BAD).aggregation.unlink(),
     "a file named like a scan": lambda root: (root / "scans" / "scene0003_00").write_text(""),
+    "the synthesiser's note empty of sense": lambda root: (root / "synthetic.json").write_text("null"),
     "the synthesiser's note half-written": lambda root: (root / "synthetic.json").write_text('{"seed": '),
 }
 

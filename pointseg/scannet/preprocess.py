@@ -158,10 +158,10 @@ def _synthetic(root: Path) -> dict[str, Any] | None:
     for folder in (root, root.resolve().parent):
         path = folder / PARAMETERS
         if path.is_file():
-            try:
-                return json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                return {"parameters": "unreadable"}
+            with suppress(OSError, ValueError):
+                if isinstance(parameters := json.loads(path.read_text(encoding="utf-8")), dict):
+                    return parameters
+            return {"parameters": "unreadable"}
     return None
 
 
