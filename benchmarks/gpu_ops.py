@@ -22,7 +22,7 @@ from benchmarks.clouds import chunks, room
 from benchmarks.gpu_timing import captured
 
 Run = Callable[[], object]
-LEVELS = [(1024, 0.1), (256, 0.2), (64, 0.4), (16, 0.8)]  # centres and radius of SA1..SA4
+LEVELS = [(1024, 0.1), (256, 0.2), (64, 0.4), (16, 0.8)]  # centres and radius of SA1..SA4, for clouds of 8192 points
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Case:
 def hierarchy(xyz: Tensor) -> list[Tensor]:
     """xyz [B, N, 3] and the centres of each level [B, M, 3]."""
     levels = [xyz]
-    for idx in ops.nested_furthest_point_sample(xyz, [M for M, _ in LEVELS]):
+    for idx in ops.nested_furthest_point_sample(xyz, [M * xyz.shape[1] // 8192 for M, _ in LEVELS]):
         levels.append(levels[-1].gather(1, idx.long()[..., None].expand(-1, -1, 3)))
     return levels
 
@@ -48,6 +48,11 @@ def sampling(xyz: Tensor, npoint: int, goals_ms: tuple[float, float] | None = No
         "original": captured(lambda: torch.ops.pointnet2_original.furthest_point_sample(xyz, npoint)),
         "PyTorch": lambda: reference.furthest_point_sample(xyz, npoint),
     }
+    if xyz.is_cuda:
+        by = torch.ops.pointnet2_ops.furthest_point_sample_by
+        contenders["ours, buckets"] = captured(lambda: by(xyz, npoint, 0))
+        if N <= 8192:
+            contenders["ours, one pick a step"] = captured(lambda: by(xyz, npoint, 1))
     if importlib.util.find_spec("torch_fps"):
         import torch_fps
 
@@ -73,6 +78,11 @@ def ball_query(levels: list[Tensor]) -> Case:
         "original": captured(original),
         "PyTorch": lambda: [reference.ball_query(*call) for call in calls],
     }
+    if levels[0].is_cuda:
+        by = torch.ops.pointnet2_ops.ball_query_by
+        contenders["ours, brute force"] = captured(
+            lambda: [by(xyz, new_xyz, radius, nsample, 0) for radius, nsample, xyz, new_xyz in calls]
+        )
     correct = lambda: all(torch.equal(ops.ball_query(*call), reference.ball_query(*call)) for call in calls)  # noqa: E731
     return Case(
         f"ball query, all levels, B = {len(levels[0])}",
@@ -94,6 +104,9 @@ def three_nn(levels: list[Tensor]) -> Case:
         "original": captured(original),
         "PyTorch": lambda: [reference.three_nn(*call) for call in calls],
     }
+    if levels[0].is_cuda:
+        by = torch.ops.pointnet2_ops.three_nn_by
+        contenders["ours, brute force"] = captured(lambda: [by(*call, 0) for call in calls])
     correct = lambda: all(torch.equal(ops.three_nn(*call)[1], reference.three_nn(*call)[1]) for call in calls)  # noqa: E731
     return Case(
         f"3-NN, all levels, B = {len(levels[0])}", contenders, correct, (0.150, 0.060) if len(levels[0]) <= 16 else None
@@ -217,18 +230,18 @@ def interpolation_backward(features: Tensor, unknown: Tensor, known: Tensor) -> 
 def cases(device: torch.device, tiny: bool = False) -> list[tuple[str, Callable[[], Case]]]:
     """Name and maker of each, the most wanted first; a maker only takes memory when called."""
     rng = np.random.default_rng([8192])
-    many = chunks(2 if tiny else 132, 1100 if tiny else 8192, rng).to(device)
+    many = chunks(2 if tiny else 132, 512 if tiny else 8192, rng).to(device)
 
     def levels(B: int) -> list[Tensor]:
         return hierarchy(many[:B].contiguous())
 
     def group(make: Callable[[Tensor, Tensor], Case], B: int) -> Case:
         _, below, above, *_ = levels(B)
-        return make(features_for(len(below), 64, 1024, device), ops.ball_query(0.2, 32, below, above))
+        return make(features_for(len(below), 64, below.shape[1], device), ops.ball_query(0.2, 32, below, above))
 
     def interpolate(make: Callable[[Tensor, Tensor, Tensor], Case], B: int) -> Case:
         below, above, *_ = levels(B)
-        return make(features_for(len(below), 128, 1024, device), below, above)
+        return make(features_for(len(below), 128, above.shape[1], device), below, above)
 
     def scan(N: int, npoint: int) -> Case:
         N, npoint = (300, 20) if tiny else (N, npoint)

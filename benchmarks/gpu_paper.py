@@ -1,8 +1,8 @@
 """As many epochs of the paper's schedule (1201 chunks each, batch 64) as fit into the time; the 200 are extrapolated.
 
-python -m benchmarks.gpu_paper --kit FOLDER [--output FILE] [--seconds S]
+python -m benchmarks.gpu_paper --store FOLDER [--output FILE] [--seconds S]
 
-`pointseg train` itself, on the kit's synthetic rooms in place of ScanNet's 1201 scans: chunks drawn, loaded, augmented.
+`pointseg train` itself, on synthetic rooms in place of ScanNet's 1201 scans: chunks are drawn, loaded and turned.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ CONFIG = "configs/pointnet2_ssg_latentgnn.yaml"
 def train(stage: Stage, precision: str, seconds: float) -> dict:
     run = stage.work / "runs" / precision
     shutil.rmtree(run, ignore_errors=True)
-    scenes = len(SceneStore(stage.kit / "store" / "train.h5"))
+    scenes = len(SceneStore(stage.store / "train.h5"))
     settings = {
-        "data.store": stage.kit / "store",
+        "data.store": stage.store,
         "data.chunks_per_scene": -(-CHUNKS // scenes),
         "data.workers": stage.size(max(1, (os.cpu_count() or 2) - 2), 0),
         "data.num_points": stage.size(8192, 1024),
@@ -77,10 +77,10 @@ def read(run: Path) -> list[dict]:
 
 def main() -> None:
     stage = Stage(__doc__, "paper.json")
-    if stage.kit is None:
-        raise SystemExit("gpu_paper: --kit FOLDER is needed, with a store to train on")
+    if stage.store is None:
+        raise SystemExit("gpu_paper: --store FOLDER is needed, to train on")
     share = max(5.0, (stage.left() - 20) / 2)
-    for precision in ("bfloat16", "float32"):
+    for precision in ("bfloat16", "float32")[: stage.size(2, 1)]:
         stage.case(precision, lambda precision=precision: train(stage, precision, share))
     stage.finish()
 

@@ -23,11 +23,13 @@ class Stage:
         parser.add_argument("--output", type=Path, default=Path(default_output), help="JSON with the results")
         parser.add_argument("--work", type=Path, default=Path("build/gpu_check"), help="folder of the build")
         parser.add_argument("--kit", type=Path, help="folder made by scripts/gpu_kit.sh")
+        parser.add_argument("--store", type=Path, help="folder with train.h5, to train on")
         parser.add_argument("--seconds", type=float, default=600.0, help="no case starts later")
         parser.add_argument("--rehearse", action="store_true", help="on the CPU, tiny shapes")
         parser.add_argument("--go-on", action="store_true", help="leave out the cases that OUTPUT already holds")
         arguments = parser.parse_args()
-        self.output, self.work, self.kit = arguments.output, arguments.work, arguments.kit
+        self.output, self.work = arguments.output, arguments.work
+        self.kit, self.store = arguments.kit, arguments.store
         self.rehearse = arguments.rehearse
         self.device = torch.device("cpu" if self.rehearse else "cuda")
         self.deadline = time.monotonic() + arguments.seconds

@@ -1,10 +1,11 @@
 """Every CUDA kernel once, on small inputs, checked against the reference on the CPU: for runs under compute-sanitizer.
 
-python -m benchmarks.gpu_smoke
+python -m benchmarks.gpu_smoke [--device cpu]
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 import torch
@@ -19,8 +20,18 @@ def lattice(B: int, N: int) -> Tensor:
     return torch.randint(-8, 9, (B, N, 3), generator=torch.Generator().manual_seed(N)) / 64
 
 
-def agree(device: torch.device, name: str, *arguments: object, result: int | None = None, atol: float = 0) -> None:
-    """Operator `name` on the device against its reference on the CPU; of several results only number `result`."""
+def agree(
+    device: torch.device,
+    name: str,
+    *arguments: object,
+    kernel: int | None = None,
+    result: int | None = None,
+    atol: float = 0,
+) -> None:
+    """Operator `name` on the device against its reference on the CPU; of several results only number `result`.
+
+    kernel: one of the operator's CUDA kernels, by number, instead of the one that it would choose.
+    """
 
     def select(output: object) -> list[Tensor]:
         outputs = output if isinstance(output, tuple) else (output,)
@@ -28,11 +39,31 @@ def agree(device: torch.device, name: str, *arguments: object, result: int | Non
 
     there = [x.to(device) if isinstance(x, Tensor) else x for x in arguments]
     call: Callable = getattr(ops, name)
+    if kernel is not None:
+        by = getattr(torch.ops.pointnet2_ops, f"{name.removesuffix('_with_count')}_by")
+        call = lambda *given: by(*_schema_order(name, given), kernel)  # noqa: E731
     for actual, expected in zip(select(call(*there)), select(getattr(reference, name)(*arguments)), strict=True):
         actual = actual.detach().cpu()
         same = torch.allclose(actual.double(), expected.double(), atol=atol) if atol else torch.equal(actual, expected)
         if not same:
             raise AssertionError(f"{name} of {[list(x.shape) for x in arguments if isinstance(x, Tensor)]} is wrong")
+
+
+def _schema_order(name: str, arguments: tuple) -> tuple:
+    """ops.ball_query takes radius and nsample first, the operator behind it last."""
+    return (*arguments[2:], *arguments[:2]) if name.startswith("ball_query") else arguments
+
+
+def every_kernel(device: torch.device) -> None:
+    """Those that the sizes above do not reach."""
+    for N in (33, 700, 5000, 8192, 16_384):
+        for kernel in (0, 1, 2) if N <= 8192 else (0, 2):
+            agree(device, "furthest_point_sample", lattice(2, N), 40, kernel=kernel)
+        centres = lattice(2, 70)
+        for kernel in (0, 1):
+            agree(device, "ball_query_with_count", 0.05, 9, lattice(2, N), centres, kernel=kernel)
+            agree(device, "three_nn", centres, lattice(2, N), kernel=kernel, result=1)
+            agree(device, "three_nn", lattice(2, N), centres, kernel=kernel, result=1)
 
 
 def geometry(device: torch.device) -> None:
@@ -65,8 +96,17 @@ def features(device: torch.device) -> None:
                 torch.use_deterministic_algorithms(False)
 
 
-if __name__ == "__main__":
-    geometry(torch.device("cuda"))
-    features(torch.device("cuda"))
-    torch.cuda.synchronize()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    device = parser.parse_args().device
+    geometry(device)
+    features(device)
+    if device.type == "cuda":
+        every_kernel(device)
+        torch.cuda.synchronize()
     print("gpu_smoke: all kernels agree with the reference")
+
+
+if __name__ == "__main__":
+    main()

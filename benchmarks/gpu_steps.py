@@ -16,14 +16,17 @@ from pointseg.scannet.labels import NUM_CLASSES
 class Step:
     """Forward, loss, backward and Adam on the tensors `xyz` and `label`, which may be overwritten between calls."""
 
-    def __init__(self, model: nn.Module, xyz: Tensor, label: Tensor, precision: str, *, compiler: str = "") -> None:
+    def __init__(
+        self, model: nn.Module, xyz: Tensor, label: Tensor, precision: str, *, compiler: str = "", ahead: bool = False
+    ) -> None:
         """xyz [B, N, 3], label [B, N]; precision: float32, tf32 (its matrix products alone) or bfloat16.
 
-        compiler: a backend of torch.compile, or none.
+        compiler: a backend of torch.compile, or none. ahead: the geometry is computed here, once, and not by a step.
         """
         self.model = model.train()
         self.xyz, self.label = xyz, label
         self.network = torch.compile(model, backend=compiler) if compiler else model
+        self.geometry = model.geometry(xyz) if ahead else None
         self.precision, self.device = precision, xyz.device
         self.supervised = torch.ones_like(label, dtype=torch.bool)
         cuda = xyz.device.type == "cuda"
@@ -34,7 +37,7 @@ class Step:
         torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = self.network(self.xyz)
+            logits = self.network(self.xyz, None, self.geometry) if self.geometry else self.network(self.xyz)
         total, count = segmentation_loss(logits.float(), self.label, self.supervised)
         loss = total / count.clamp(min=1)
         loss.backward()

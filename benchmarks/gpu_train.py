@@ -49,17 +49,17 @@ class Networks:
         model = Baseline(NUM_CLASSES, config) if name == "original" else build_model(config, NUM_CLASSES)
         return model.to(self.stage.device)
 
-    def step(self, name: str, B: int, precision: str, *, compiled: bool = False) -> Step:
+    def step(self, name: str, B: int, precision: str, mode: str = "eager") -> Step:
         xyz, label = batch(self.stage.size(B, 2), self.points, self.stage.device)
         # The compiler proper takes a minute a network on the CPU: rehearsed without its last stage.
-        compiler = ("aot_eager" if self.stage.rehearse else "inductor") if compiled else ""
-        return Step(self.make(name), xyz, label, precision, compiler=compiler)
+        compiler = ("aot_eager" if self.stage.rehearse else "inductor") if "compiled" in mode else ""
+        return Step(self.make(name), xyz, label, precision, compiler=compiler, ahead="geometry given" in mode)
 
 
 def time_step(networks: Networks, name: str, B: int, precision: str, mode: str) -> dict:
     stage = networks.stage
     reset_memory(stage)
-    step = networks.step(name, B, precision, compiled="compiled" in mode)
+    step = networks.step(name, B, precision, mode)
     began = time.monotonic()
     run = step.captured() if "graph" in mode else step
     losses = [run().item() for _ in range(3)]
@@ -114,11 +114,11 @@ def against_cpu(networks: Networks) -> dict:
 
 
 def with_loading(stage: Stage, networks: Networks, B: int) -> dict:
-    """Steps fed by loader processes from the kit's store, copied into the graph's tensors."""
+    """Steps fed by loader processes from the store, copied into the graph's tensors."""
     B = stage.size(B, 2)
     workers = stage.size(max(1, (os.cpu_count() or 2) - 2), 0)
     data = DataConfig(workers=workers, num_points=networks.points, chunks_per_scene=64)
-    store = SceneStore(stage.kit / "store" / "train.h5")
+    store = SceneStore(stage.store / "train.h5")
     dataset = ChunkDataset(store, data, seed=0)
     steps = stage.size(400 if B <= 16 else 150, 3)
     sampler = StepSampler(dataset, TrainConfig(batch_size=B), 0, steps, rank=0, world_size=1)
@@ -179,21 +179,23 @@ def cases(stage: Stage, networks: Networks) -> list[tuple[str, Callable[[], dict
                     found.append((label, partial(time_step, networks, name, B, precision, mode), s))
 
     both = ("ssg", "latent_gnn")
-    steps("graph", both, (16, 64), ("bfloat16",), 3)
-    steps("eager", ("original", *both), (16, 64), ("bfloat16",), 3)
+    sizes = (16, 64)[: stage.size(2, 1)]
+    steps("graph", both, sizes, ("bfloat16",), 3)
+    steps("graph, geometry given", both, sizes, ("bfloat16",), 3)
+    steps("eager", ("original", *both), sizes, ("bfloat16",), 3)
     found.append(("loss against the CPU's", lambda: against_cpu(networks), 15))
-    for B in (16, 64):
+    for B in sizes:
         name = f"longest kernels, latent_gnn, B = {B}, bfloat16"
         found.append((name, lambda B=B: longest_kernels(networks, "latent_gnn", B, "bfloat16"), 5))
         found.append((f"geometry, B = {B}", lambda B=B: time_geometry(networks, B), 2))
-    if stage.kit:
-        for B in (16, 64):
+    if stage.store:
+        for B in sizes:
             found.append((f"with loading, B = {B}", lambda B=B: with_loading(stage, networks, B), 15))
-    steps("graph", both, (16, 64), ("float32", "tf32"), 3)
-    steps("eager", ("original", *both), (16, 64), ("float32",), 3)
+    steps("graph", both, sizes, ("float32", "tf32"), 3)
+    steps("eager", ("original", *both), sizes, ("float32",), 3)
     found.append(("torchrun, one process", lambda: torchrun(stage), 15))
-    steps("compiled, graph", both, (64, 16), ("bfloat16",), 45)
-    steps("compiled", both, (64,), ("bfloat16",), 45)
+    steps("compiled, graph", both, sizes[::-1], ("bfloat16",), 45)
+    steps("compiled", both, sizes[-1:], ("bfloat16",), 45)
     return found
 
 

@@ -37,6 +37,7 @@ STAGES = {  # module and the most seconds, in the order of their importance
     "sanitizer": ("benchmarks.gpu_sanitizer", 300),
 }
 SILENCE_S = 100  # a stage without a line for so long is taken to hang; compilers may be silent until the limit
+NEED_A_STORE = ("train", "paper")
 RESTARTS = 6
 GRACE_S = 10  # between the time a stage is told and the time it is killed
 
@@ -112,6 +113,7 @@ def run_stage(stage: str, seconds: float, arguments: argparse.Namespace, log: Lo
         command = [sys.executable, "-m", module, "--output", str(result), "--work", str(arguments.work)]
         command += ["--seconds", f"{left:.0f}"]
         command += ["--kit", str(arguments.kit)] if arguments.kit else []
+        command += ["--store", str(arguments.store)] if arguments.store else []
         command += ["--rehearse"] if arguments.rehearse else []
         command += ["--go-on"] if attempt else []
         status, reason = run_process(command, left + GRACE_S, left if stage == "build" else SILENCE_S, log)
@@ -123,6 +125,23 @@ def run_stage(stage: str, seconds: float, arguments: argparse.Namespace, log: Lo
     good = status == 0 and not failed
     text = "ok" if good else f"killed: {reason}" if reason else "failed"
     return Outcome(stage, text, round(time.monotonic() - started, 1), len(cases) - len(failed), failed)
+
+
+def find_store(arguments: argparse.Namespace, log: Log) -> Path | None:
+    """The kit's, if this code reads it, else one made now; None if that fails."""
+    script = (
+        "import sys; from pathlib import Path; from pointseg.store import SceneStore; SceneStore(Path(sys.argv[1]))"
+    )
+    if arguments.kit:
+        command = [sys.executable, "-c", script, str(arguments.kit / "store" / "train.h5")]
+        if run_process(command, 60, 60, log)[0] == 0:
+            return arguments.kit / "store"
+    log("the kit holds no store that this code reads: making one")
+    scans, store = arguments.work / "scans", arguments.work / "store"
+    for part in (["synth", str(scans), "--scenes", "8"], ["preprocess", str(scans), str(store)]):
+        if run_process([sys.executable, "-m", "pointseg", *part, "--workers", "8"], 90, 90, log)[0] != 0:
+            return None
+    return store
 
 
 def main() -> None:
@@ -143,6 +162,7 @@ def main() -> None:
         wanted.append(stage)
         if seconds:
             limits[stage] = float(seconds)
+    arguments.store = None
     arguments.out = arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
@@ -155,6 +175,8 @@ def main() -> None:
                 log(f"== {stage}: no time left")
                 outcomes.append(Outcome(stage, "not started: no time left", 0, 0, []))
                 continue
+            if arguments.store is None and stage in NEED_A_STORE:
+                arguments.store = find_store(arguments, log)
             log(f"== {stage}, at most {min(left, limits[stage]):.0f} s")
             outcomes.append(run_stage(stage, min(left, limits[stage]), arguments, log))
             summary = {"rehearsal": arguments.rehearse, "stages": [asdict(outcome) for outcome in outcomes]}

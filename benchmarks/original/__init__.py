@@ -15,9 +15,11 @@ LIBRARY = "pointnet2_original.so"
 _stand_ins: list[torch.library.Library] = []
 
 
-def compile_command(library: Path, architecture: str, torch_cuda: str | None = torch.version.cuda) -> list[str]:
+def compile_command(
+    library: Path, architecture: str, nvcc: str | None = None, torch_cuda: str | None = torch.version.cuda
+) -> list[str]:
     """The nvcc call that makes `library`; architecture as in sm_90. FMA contraction stays on, as it was there."""
-    nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    nvcc = nvcc or shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
     home = Path(torch.__file__).parent
     return [
         nvcc,
