@@ -35,9 +35,9 @@ $(VENV)/.package: $(VENV)/.requirements $(NATIVE)
 	@echo "building pointseg and pointnet2_ops"
 	@$(BIN)/pip install --verbose --disable-pip-version-check --no-build-isolation --no-deps --editable . \
 	    > $(VENV)/build.log 2>&1 || { \
-	    grep -q 'the compiler.s messages' $(VENV)/build.log && cat $(VENV)/build.log >&2; \
-	    echo "$$(grep -o 'pointnet2_ops: .*' $(VENV)/build.log | tail -n 1) (all of it: $(VENV)/build.log)" >&2; exit 2; }
-	@grep -o 'pointnet2_ops: .*' $(VENV)/build.log
+	    grep -aq 'the compiler.s messages' $(VENV)/build.log && cat $(VENV)/build.log >&2; \
+	    echo "$$(grep -ao 'pointnet2_ops: .*' $(VENV)/build.log | tail -n 1) (all of it: $(VENV)/build.log)" >&2; exit 2; }
+	@grep -ao 'pointnet2_ops: .*' $(VENV)/build.log
 	@touch $@
 
 demo: env

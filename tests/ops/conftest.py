@@ -28,6 +28,14 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def deterministic() -> Iterator[None]:
+    """For gradcheck, which wants the same bits twice: sums by atomics, CUDA's default, have them only by chance."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
 def set_threads() -> Iterator[Callable[[int], None]]:
     """Sets the number of threads for one test."""
     before = torch.get_num_threads()

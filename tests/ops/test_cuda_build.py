@@ -11,9 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import cuda_resources
-from benchmarks.original import compile_command
+from benchmarks.original import LIBRARY, compile_command
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "cuda_ops" / "csrc" / "cuda").glob("*.cu"))
@@ -56,6 +57,38 @@ def test_only_the_stable_abi_is_used(library: Path) -> None:
     assert [name for name in foreign if not re.fullmatch(r"(aoti_)?torch_[a-z0-9_]+", name)] == []
 
 
+# Of libtorch_cuda; everything else must be in libtorch_cpu.
+CUDA_SYMBOLS = {"aoti_torch_get_current_cuda_stream"}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library of the benchmarks' baseline."""
+    path = tmp_path_factory.mktemp("original") / LIBRARY
+    result = subprocess.run(compile_command(path, "sm_90"), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+@pytest.mark.parametrize("name", ["library", "original"])
+def test_every_symbol_is_in_pytorch(name: str, request: pytest.FixtureRequest) -> None:
+    """A library links with symbols left open, and then does not load."""
+    torch_cpu = Path(torch.__file__).with_name("lib") / "libtorch_cpu.so"
+    command = ["nm", "-D", "--defined-only", str(torch_cpu)]
+    exported = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    offered = {line.split()[-1].partition("@")[0] for line in exported.splitlines()}
+    path = request.getfixturevalue(name)
+    wanted = {symbol for symbol in undefined_symbols(path) if re.match(r"(aoti_)?torch_", symbol)}
+    assert len(wanted) > 10
+    assert wanted - offered == CUDA_SYMBOLS
+
+
+def test_baseline_names_libtorch_cuda_where_there_is_one() -> None:
+    """Its soname is already loaded when the library is, so that the open symbols are found."""
+    assert "-ltorch_cuda" in compile_command(Path("x.so"), "sm_90", torch_cuda="13.0")
+    assert "-ltorch_cuda" not in compile_command(Path("x.so"), "sm_90", torch_cuda=None)
+
+
 def test_needs_no_cuda_libraries(library: Path) -> None:
     header = subprocess.run(["readelf", "-d", str(library)], capture_output=True, text=True, check=True).stdout
     needed = set(re.findall(r"NEEDED.*\[(\w+)", header))
@@ -82,8 +115,5 @@ def test_kernels_do_not_know_torch() -> None:
         assert not re.search(r"#include.*(torch|tensors\.h|glue\.h)|torch::", header.read_text()), header.name
 
 
-def test_baseline_of_the_benchmarks(tmp_path: Path) -> None:
-    library = tmp_path / "original.so"
-    result = subprocess.run(compile_command(library, "sm_90"), capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert b"pointnet2_original" in library.read_bytes()
+def test_baseline_of_the_benchmarks(original: Path) -> None:
+    assert b"pointnet2_original" in original.read_bytes()

@@ -95,6 +95,7 @@ def test_any_strides(device: str):
 
 
 @FORMATS
+@pytest.mark.usefixtures("deterministic")
 def test_gradcheck(channels_last: bool, device: str):
     x = features(2, 3, 6, channels_last, torch.float64).to(device).requires_grad_()
     idx = indices((2, 9), 6).to(device)

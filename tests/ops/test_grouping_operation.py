@@ -43,6 +43,7 @@ def test_gradient(channels_last: bool, grad_channels_last: bool, device: str):
 
 
 @FORMATS
+@pytest.mark.usefixtures("deterministic")
 def test_gradcheck(channels_last: bool, device: str):
     x = features(2, 3, 6, channels_last, torch.float64).to(device).requires_grad_()
     idx = indices((2, 4, 3), 6).to(device)

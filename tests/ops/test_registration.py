@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,6 +183,36 @@ def test_channels_last_survives_a_whole_network():
 def test_cuda_tensors_without_the_cuda_library():
     with FakeTensorMode(), pytest.raises(RuntimeError, match=r"xyz is on cuda:0, but .* built without CUDA: reinstall"):
         ops.furthest_point_sample(torch.empty(2, 9, 3, device="cuda:0"), 4)
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch has CUDA")
+@pytest.mark.parametrize("broken", ["libtorch_cuda", "_cuda"])
+def test_a_cuda_library_that_does_not_load_leaves_the_cpu(broken: str, tmp_path: Path):
+    """PyTorch says it has CUDA, and either its own library is missing or ours is no library."""
+    package = tmp_path / "pointnet2_ops"
+    package.mkdir()
+    for file in Path(pointnet2_ops.__file__).parent.iterdir():
+        if file.name not in ("__pycache__", "_cuda.abi3.so"):
+            (package / file.name).symlink_to(file)
+    (package / "_cuda.abi3.so").write_text("no library")
+    script = f"""
+import ctypes, torch
+torch.version.cuda = "13.0"
+load = ctypes.CDLL
+if {broken == "_cuda"}:
+    ctypes.CDLL = lambda name, *rest, **more: None if "libtorch_cuda" in str(name) else load(name, *rest, **more)
+import pointnet2_ops
+print(pointnet2_ops.__file__, pointnet2_ops.CUDA_LIBRARY)
+print(pointnet2_ops.ops.furthest_point_sample(torch.rand(1, 9, 3), 2).tolist())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-W", "always", "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.splitlines()
+    assert first == f"{package / '__init__.py'} False"
+    assert second.startswith("[[0, ")
+    assert re.search(rf"works on the CPU only: its CUDA library cannot be loaded: .*{broken}", result.stderr)
 
 
 def test_layouts_without_kernels_are_refused():

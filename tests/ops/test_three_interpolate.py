@@ -70,6 +70,7 @@ def test_equals_reference_for_generated_sizes(size: tuple[int, ...], channels_la
 
 
 @FORMATS
+@pytest.mark.usefixtures("deterministic")
 def test_gradcheck(channels_last: bool, device: str):
     x = features(2, 3, 6, channels_last, torch.float64).to(device).requires_grad_()
     idx = indices((2, 7, 3), 6).to(device)
