@@ -109,7 +109,8 @@ def against_cpu(networks: Networks) -> dict:
         step = Step(networks.make("latent_gnn", dropout=0.0).to(device), xyz, label, "float32")
         curves.append([round(step().item(), 6) for _ in range(20)])
     differences = [abs(a - b) / b for a, b in zip(*curves, strict=True)]
-    good = max(differences[:3]) < 1e-3 and differences[-1] < 0.1
+    # Adam's first steps are the gradients' signs: where a gradient is near 0 rounding decides, and the curves part.
+    good = max(differences[:2]) < 1e-3 and max(differences) < 0.05
     return {"ok": good, "device": curves[0], "cpu": curves[1], "relative_differences": differences}
 
 

@@ -46,7 +46,8 @@ class GraphedStep:
         self._inputs = tree_map_only(Tensor, torch.clone, inputs)
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=self._stream):
+        # The loader's thread that pins memory goes on meanwhile: only this thread's calls are recorded, and checked.
+        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
             self._output = self._compute(*self._inputs)
 
     def _beside(self, compute: Callable[[], Tensor]) -> Tensor:
