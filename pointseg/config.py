@@ -318,6 +318,7 @@ class EvalConfig:
     # "pointnet2": PointNet++'s released script, drawn points only. "pointnet2_literal": the same with all its quirks.
     protocols: tuple[Protocol, ...] = ("every_vertex", "pointnet2")
     batch_size: int = 8  # chunks per forward pass
+    averaged: bool = True  # score and predict with the average of the weights where the run kept one (train.ema)
     votes: int = 1  # passes over a scene, each with another permutation and rotation ("every_vertex" only)
     slack: float = 0.001  # "pointnet2": points this far outside a column are still scored, metres
     min_inside: float = 0.01  # "pointnet2": columns with a smaller share of inside points are dropped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -48,6 +48,19 @@ class Distributed:
         if self.world_size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
+
+    def on_main(self, action: Callable[[], None]) -> None:
+        """Runs `action` on the main process; its InputError is raised on every process."""
+        errors: list[str | None] = [None]
+        if self.is_main:
+            try:
+                action()
+            except InputError as error:
+                errors[0] = str(error)
+        if self.world_size > 1:
+            dist.broadcast_object_list(errors, src=0, device=torch.device("cpu"))
+        if errors[0]:
+            raise InputError(errors[0])
 
     def barrier(self) -> None:
         if self.world_size > 1:

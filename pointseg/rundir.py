@@ -14,6 +14,7 @@ report.md, report.html what `pointseg report` writes
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -22,6 +23,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +65,38 @@ class RunDirectory:
         if self.checkpoint_file.exists():
             raise InputError(f"out: {self.path} already holds a run; give --resume to continue it, or another --out")
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps the folder to this process, making it where there is none.
+
+        Raises:
+            InputError: another process trains here.
+        """
+        self._make_folder()
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"out: {self.path} must not be in use, but another process is training in it"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
+
     def create(self, config: Config, meta: dict[str, Any]) -> None:
-        """Starts a run in a folder that is free."""
+        """Starts a run in a folder that is free; the store will be found again from any working directory."""
         self.check_free()
+        self._make_folder()
+        config = replace(config, data=replace(config.data, store=str(Path(config.data.store).absolute())))
+        write_text(self.config_file, dump_config(config))
+        write_json(self.meta_file, meta)
+
+    def _make_folder(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"out: cannot make the folder {self.path}: {error.strerror}") from None
-        write_text(self.config_file, dump_config(config))
-        write_json(self.meta_file, meta)
 
     def load_config(self, overrides: tuple[str, ...] = ()) -> Config:
         if not self.config_file.is_file():
@@ -86,8 +112,11 @@ class RunDirectory:
     # Metrics: appended line by line; a line cut off by a crash is the only one ever lost.
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self.metrics_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:  # its own text does not name the file
+            raise InputError(f"run: cannot write {self.metrics_file}: {error.strerror}") from None
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
         if not self.metrics_file.exists():

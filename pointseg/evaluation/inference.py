@@ -43,7 +43,8 @@ def load_network(
     if list(state["classes"]) != list(CLASS_NAMES):
         raise InputError(f"checkpoint: {path} must know the classes {list(CLASS_NAMES)}, got {list(state['classes'])}")
     model = build_model(config.model, output_classes(config), in_features=feature_channels(config.data))
-    load_weights(model, state["model"], path)
+    averaged = config.evaluate.averaged and "ema" in state
+    load_weights(model, state["ema" if averaged else "model"], path)
     return model.to(device).eval(), state
 
 

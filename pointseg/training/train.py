@@ -8,6 +8,7 @@ log and the choice of the best checkpoint have seen so far.
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,31 @@ def train(
         ConnectionError: another process of the run is gone.
         Interrupted: a signal came; the step under way was finished and a checkpoint written.
     """
-    settings = config.train
     if stop_after is not None and stop_after < 1:
         raise InputError(f"stop_after must be 1 or more, got {stop_after}")
     store = _labelled_store(Path(config.data.store) / "train.h5")
-    if settings.evaluate_every:
+    if config.train.evaluate_every:
         _evaluation_store(config)  # rather now than after the first epochs
+    run.load_config() if resume else run.check_free()
+    context.barrier()  # every process has seen that the folder is free before the main one fills it
+    with ExitStack() as held:
+        context.on_main(lambda: held.enter_context(run.locked()))
+        context.on_main(lambda: (_check_same if resume else _create)(run, config, context, store))
+        _train(config, run, context, store, resume=resume, stop_after=stop_after, progress=progress)
+
+
+def _train(
+    config: Config,
+    run: RunDirectory,
+    context: Distributed,
+    store: SceneStore,
+    *,
+    resume: bool,
+    stop_after: int | None,
+    progress: bool,
+) -> None:
+    """`train` in a run directory that exists and is locked."""
+    settings = config.train
     label_counts = torch.from_numpy(store.label_counts.sum(axis=0))  # [21] int64, unannotated last
     outputs = output_classes(config)
     weight = class_weights(label_counts[:outputs]).to(context.device) if settings.class_weights else None
@@ -91,10 +111,13 @@ def train(
     dataset = ChunkDataset(store, config.data, seed=settings.seed)
     steps = steps_of(len(dataset), epochs=settings.epochs, batch_size=settings.batch_size)
     last_step = steps if stop_after is None else min(steps, stop_after)
-    state = _resume(run, config, model, training_step) if resume else _start(run, config, context, store)
     average = AveragedModel(model, settings.ema) if settings.ema else None
-    if average and "ema" in state:
-        load_weights(average.model, state["ema"], run.checkpoint_file)
+    state = run.load_checkpoint() if resume else {}
+    if resume:
+        load_weights(model, state["model"], run.checkpoint_file)
+        training_step.load_optimizer(state["optimizer"])
+        if average:
+            load_weights(average.model, state["ema"], run.checkpoint_file)
     first_step, best = state.get("step", 0), state.get("best", -1.0)
     sampler = StepSampler(dataset, settings, first_step, last_step, rank=context.rank, world_size=context.world_size)
     if config.data.device_chunks:
@@ -196,29 +219,25 @@ def _labelled_store(path: Path) -> SceneStore:
     return store
 
 
-def _start(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> dict[str, Any]:
-    """Creates the run directory; every process sees an existing run before the main one creates its own."""
-    run.check_free()
-    context.barrier()
-    if context.is_main:
-        meta = describe_run(device=context.device, world_size=context.world_size, seed=config.train.seed)
-        counts = store.label_counts.sum(axis=0).tolist()
-        run.create(config, meta | {"store": store.description, "label_counts": counts})
-    context.barrier()
-    return {}
+def _create(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> None:
+    meta = describe_run(device=context.device, world_size=context.world_size, seed=config.train.seed)
+    about_store = store.description | {"fingerprint": store.fingerprint}
+    run.create(config, meta | {"store": about_store, "label_counts": store.label_counts.sum(axis=0).tolist()})
 
 
-def _resume(run: RunDirectory, config: Config, model: nn.Module, training_step: TrainingStep) -> dict[str, Any]:
-    """Loads weights and optimiser; returns the whole checkpoint."""
+def _check_same(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> None:
+    """Raises InputError where going on would make it another run: other settings, another store."""
     # The staircase does not know how long a run is; the other schedules end with it.
     changeable = (*CHANGEABLE_ON_RESUME, *(["train.epochs"] if _length_is_free(config) else []))
     changed = [key for key in changed_keys(run.load_config(), config) if not key.startswith(changeable)]
     if changed:
         raise InputError(f"resume: {changed[0]} differs from the run's own config.yaml; start another run to change it")
-    state = run.load_checkpoint()
-    load_weights(model, state["model"], run.checkpoint_file)
-    training_step.load_optimizer(state["optimizer"])
-    return state
+    fingerprint = run.load_meta()["store"].get("fingerprint", store.fingerprint)
+    if store.fingerprint != fingerprint:
+        raise InputError(
+            f"resume: {store.path} must be the store of this run, fingerprint {fingerprint}, got {store.fingerprint}; "
+            "start another run to train on it"
+        )
 
 
 def _length_is_free(config: Config) -> bool:

@@ -1,0 +1,202 @@
+"""What is done to a run from outside, and what becomes of it: signals, full disks, lost processes, changed files."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.interruptions import differences, train_with_interruptions
+from pointseg.config import Config
+from pointseg.config_file import parse_config
+from pointseg.distributed import Distributed
+from pointseg.errors import InputError
+from pointseg.rundir import RunDirectory
+from pointseg.training.step import TrainingStep
+from pointseg.training.train import train
+from tests.test_train import SMALL
+
+ALONE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def config(make_store: Callable[..., Path]) -> Config:
+    return parse_config(SMALL, [f"data.store={make_store(scenes=3)}"])  # 12 draws, 6 steps
+
+
+def run(config: Config, path: Path, **options) -> RunDirectory:
+    directory = RunDirectory(path)
+    train(config, directory, ALONE, progress=False, **options)
+    return directory
+
+
+@pytest.mark.slow
+def test_interrupted_three_times_equals_never(
+    tmp_path: Path, make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums depend on the number of threads; this process has one
+    store = make_store(scenes=3)
+    make_store("val", scenes=2, points=500, seed=9)
+    settings = [f"data.store={store}", "train.epochs=60", "train.log_every=4", "train.ema=0.9"]
+    settings += ["train.evaluate_every=15", "evaluate.protocols=[every_vertex]", "evaluate.resamples=0"]
+    (tmp_path / "small.yaml").write_text(SMALL)
+    config = parse_config(SMALL, settings)
+    whole = run(config, tmp_path / "whole")
+    disturbed = RunDirectory(tmp_path / "disturbed")
+    events = train_with_interruptions(whole.config_file, disturbed, 3, np.random.default_rng(0))
+    assert any("status 75" in event for event in events)
+    assert any("status -9" in event for event in events)
+    assert differences(whole, disturbed) == []
+    assert whole.best_checkpoint_file.exists()
+
+
+def test_the_comparison_of_runs_can_fail(config: Config, tmp_path: Path) -> None:
+    one = run(config, tmp_path / "one")
+    other = run(dataclasses.replace(config, train=dataclasses.replace(config.train, seed=1)), tmp_path / "other")
+    different = differences(one, other)
+    assert "metrics.jsonl" in different
+    assert any(name.startswith("last.pt/model/") for name in different)
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(config: Config, tmp_path: Path) -> None:
+    directory = run(config, tmp_path / "run", stop_after=2)
+    before = directory.checkpoint_file.read_bytes()
+    temporary = directory.checkpoint_file.with_name(f".last.pt.{os.getpid()}.tmp")
+    temporary.symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"last\.pt: No space left on device; the previous checkpoint is kept"):
+        run(config, tmp_path / "run", resume=True)
+    assert directory.checkpoint_file.read_bytes() == before
+    assert not temporary.is_symlink()
+    assert run(config, tmp_path / "run", resume=True).load_checkpoint()["step"] == 6
+
+
+def test_a_truncated_checkpoint_is_named(config: Config, tmp_path: Path) -> None:
+    directory = run(config, tmp_path / "run", stop_after=2)
+    content = directory.checkpoint_file.read_bytes()
+    directory.checkpoint_file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"checkpoint: .*last\.pt cannot be read"):
+        run(config, tmp_path / "run", resume=True)
+
+
+def test_a_replaced_store_is_noticed(config: Config, tmp_path: Path, make_store: Callable[..., Path]) -> None:
+    directory = run(config, tmp_path / "run", stop_after=2)
+    make_store(scenes=3, seed=5)
+    with pytest.raises(InputError, match=r"resume: .*train\.h5 must be the store of this run, fingerprint \w+, got"):
+        run(config, tmp_path / "run", resume=True)
+    make_store(scenes=3)  # the same rooms again
+    assert run(config, tmp_path / "run", resume=True).load_checkpoint()["step"] == 6
+    assert directory.load_meta()["store"]["fingerprint"]
+
+
+def test_a_cosine_cannot_be_made_longer(config: Config, tmp_path: Path) -> None:
+    cosine = dataclasses.replace(config, train=dataclasses.replace(config.train, schedule="cosine"))
+    run(cosine, tmp_path / "run", stop_after=2)
+    longer = dataclasses.replace(cosine, train=dataclasses.replace(cosine.train, epochs=9))
+    with pytest.raises(InputError, match=r"resume: train\.epochs differs"):
+        run(longer, tmp_path / "run", resume=True)
+
+
+def test_a_relative_store_is_found_from_elsewhere(config: Config, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = dataclasses.replace(config, data=dataclasses.replace(config.data, store="store"))
+    directory = run(relative, tmp_path / "run", stop_after=2)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run(directory.load_config(), tmp_path / "run", resume=True).load_checkpoint()["step"] == 6
+
+
+def test_two_runs_into_one_folder(config: Config, tmp_path: Path) -> None:
+    with (
+        RunDirectory(tmp_path / "run").locked(),
+        pytest.raises(InputError, match=r"out: .*run must not be in use, but another process is training in it"),
+    ):
+        run(config, tmp_path / "run")
+    assert run(config, tmp_path / "run").load_checkpoint()["step"] == 6
+
+
+def test_too_little_memory_names_the_split_that_fits(config: Config, tmp_path: Path, monkeypatch) -> None:
+    """As if two chunks did not fit, but one did."""
+    forward = TrainingStep._forward
+
+    def small_memory(self, network, batch, geometry):
+        if len(batch["xyz"]) > 1:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return forward(self, network, batch, geometry)
+
+    monkeypatch.setattr(TrainingStep, "_forward", small_memory)
+    with pytest.raises(
+        InputError, match=r"step 0: out of memory with 2 chunks at a time .* train\.accumulate=2 \(1 at"
+    ):
+        run(config, tmp_path / "run")
+
+
+def start(config: Config, folder: Path, *settings: str, program: tuple[str, ...] = ()) -> subprocess.Popen:
+    """`pointseg train` for a very long time, a line logged at every step."""
+    (folder / "long.yaml").write_text(SMALL)
+    command = [*(program or (sys.executable, "-m", "pointseg")), "train", "--config", folder / "long.yaml"]
+    settings = (f"data.store={config.data.store}", "train.epochs=100000", "train.log_every=1", *settings)
+    command += ["--out", folder / "run", *(part for setting in settings for part in ("--set", setting))]
+    return subprocess.Popen(
+        [str(part) for part in command],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for_lines(process: subprocess.Popen, directory: RunDirectory, count: int = 3) -> None:
+    while process.poll() is None and sum(1 for _ in directory.read_metrics()) < count:
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_killed_loader_process_is_named(config: Config, tmp_path: Path) -> None:
+    with start(config, tmp_path, "data.workers=1") as process:
+        wait_for_lines(process, RunDirectory(tmp_path / "run"))
+        for worker in children(process.pid):
+            os.kill(worker, signal.SIGKILL)
+        message = process.communicate(timeout=60)[1]
+    assert process.returncode == 2, message
+    assert "data.workers: loader process" in message
+    assert "Traceback" not in message
+
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d")
+TORCHRUN += ("--rdzv-endpoint=127.0.0.1:0", "-m", "pointseg")
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_others(config: Config, tmp_path: Path) -> None:
+    with start(config, tmp_path, program=TORCHRUN) as process:
+        directory = RunDirectory(tmp_path / "run")
+        wait_for_lines(process, directory)
+        os.kill(max(children(process.pid)), signal.SIGKILL)
+        message = process.communicate(timeout=60)[1]
+    assert process.returncode not in (0, None)
+    assert "another process of this run has ended" in message, message[-3000:]
+    assert directory.load_checkpoint()["step"] >= 1
+
+
+@pytest.mark.slow
+def test_sigterm_to_torchrun_leaves_a_checkpoint(config: Config, tmp_path: Path) -> None:
+    with start(config, tmp_path, program=TORCHRUN) as process:
+        directory = RunDirectory(tmp_path / "run")
+        wait_for_lines(process, directory)
+        process.send_signal(signal.SIGTERM)
+        message = process.communicate(timeout=60)[1]
+    assert "stopped with a checkpoint" in message, message[-3000:]
+    last = list(directory.read_metrics())[-1]["step"]
+    assert directory.load_checkpoint()["step"] == last
