@@ -83,7 +83,6 @@ struct Launch {
 enum class Outcome { kDone, kRefused, kFailed };
 Outcome run(const Launch& launch);
 
-size_t shared_limit();
 bool allow_shared(const void* kernel, int bytes);
 bool fill(void* address, int value, size_t bytes);
 
@@ -102,7 +101,6 @@ int64_t emulator_unwritten(const void* address);
 // The order of threads: 0 ascending, else random. A thread also gives way before one in `yield_period`
 // accesses.
 void emulator_schedule(uint64_t seed, int yield_period);
-void emulator_set_shared_limit(int64_t bytes);
 // Why the last launch failed ("" if it did not).
 const char* emulator_error();
 }

@@ -20,6 +20,7 @@ constexpr size_t kStackBytes = 64 * 1024;
 constexpr int kMaxThreads = 1024;
 constexpr size_t kGuardBytes = 64 * 1024;  // around global allocations
 constexpr size_t kSharedGuardBytes = 1024;
+constexpr size_t kSharedLimit = 227 * 1024;
 
 enum class State { kReady, kAtBarrier, kInCollective, kExited };
 
@@ -62,7 +63,6 @@ struct Machine {
   std::vector<Region> shared;
   std::vector<char> arena;
   size_t arena_used = 0, shared_taken = 0;
-  size_t shared_limit = 227 * 1024;
   std::map<const void*, size_t> allowed_shared;
   std::string error;
 };

@@ -190,10 +190,9 @@ Votes barrier(bool vote, Site site) {
   give_way();
   return self().votes;
 }
-size_t shared_limit() { return machine.shared_limit; }
 
 bool allow_shared(const void* kernel, int bytes) {
-  if (bytes < 0 || static_cast<size_t>(bytes) > machine.shared_limit) return false;
+  if (bytes < 0 || static_cast<size_t>(bytes) > kSharedLimit) return false;
   machine.allowed_shared[kernel] = static_cast<size_t>(bytes);
   return true;
 }
@@ -264,7 +263,5 @@ void emulator_schedule(uint64_t seed, int yield_period) {
   machine.seed = seed;
   machine.yield_period = yield_period;
 }
-
-void emulator_set_shared_limit(int64_t bytes) { machine.shared_limit = static_cast<size_t>(bytes); }
 
 const char* emulator_error() { return machine.error.c_str(); }

@@ -35,8 +35,9 @@ KERNEL_FLAGS = [
     "-DPOINTNET2_EMULATOR",
     "-Wno-unknown-pragmas",
 ]
+RUNTIME = ("accesses", "collectives", "memory", "scheduler")
 ELEMENT_TYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
-FPS_KERNELS = {"choose": -1, "buckets": 0, "steps": 1, "rounds": 2}
+FPS_KERNELS = {"choose": -1, "buckets": 0, "steps": 1, "rounds": 2, "bucket steps": 3}
 SEARCH_KERNELS = {"choose": -1, "brute force": 0, "ordered": 1}
 
 
@@ -56,7 +57,7 @@ def build(folder: Path) -> dict[int, Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if all(library.exists() for library in libraries.values()):
             return libraries
-        runtime = [(name, RUNTIME_FLAGS, name) for name in ("accesses", "collectives", "memory", "scheduler")]
+        runtime = [(name, RUNTIME_FLAGS, name) for name in RUNTIME]
         modern = [(f"harness_{name}", KERNEL_FLAGS, name) for name in ("features", "geometry", "original", "selftest")]
         old = [("harness_geometry", [*KERNEL_FLAGS, "-D__CUDA_ARCH__=750"], "geometry_750")]
 
@@ -72,6 +73,31 @@ def build(folder: Path) -> dict[int, Path]:
             run(["-shared", "-Wl,-Bsymbolic", *(str(objects[part]) for part in parts), "-o", str(out)])
             out.replace(libraries[arch])
     return libraries
+
+
+def build_broken(folder: Path, header: str, old: str, new: str, runtime: list[Path]) -> Emulator:
+    """The geometry kernels with `old` replaced by `new` in one header of csrc/cuda; `runtime` as compiled by build."""
+    shutil.copytree(SOURCES.parent / "csrc" / "cuda", folder / "csrc" / "cuda")
+    shutil.copytree(SOURCES, folder / "emulator")
+    broken = folder / "csrc" / "cuda" / header
+    text = broken.read_text()
+    assert text.count(old) == 1, f"{header} holds {text.count(old)} times: {old}"
+    broken.write_text(text.replace(old, new))
+    flags = [flag for flag in KERNEL_FLAGS if not flag.startswith(("-I", "-O"))]
+    out = folder / "broken.so"
+    includes = [f"-I{folder / 'emulator' / 'include'}", f"-I{folder / 'emulator'}"]
+    run([*flags, *includes, "-c", str(folder / "emulator" / "harness_geometry.cpp"), "-o", str(folder / "broken.o")])
+    run(["-shared", "-Wl,-Bsymbolic", str(folder / "broken.o"), *map(str, runtime), "-o", str(out)])
+    return Emulator(out)
+
+
+def build_runtime(folder: Path) -> list[Path]:
+    """The emulator without kernels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    objects = [folder / f"{name}.o" for name in RUNTIME]
+    for source in objects:
+        run([*COMMON_FLAGS, "-O1", "-c", str(SOURCES / f"{source.stem}.cpp"), "-o", str(source)])
+    return objects
 
 
 def run(arguments: list[str]) -> None:

@@ -128,7 +128,7 @@ EMULATED_CLOUDS = [name for name, xyz in CLOUDS.items() if xyz.shape[0] > 0 and 
 
 
 # Kernel and points a thread keeps in registers.
-FPS_VARIANTS = [("buckets", 0), ("steps", 8), *[("rounds", points) for points in (2, 4, 8, 16)]]
+FPS_VARIANTS = [("buckets", 0), ("bucket steps", 0), ("steps", 8), *[("rounds", points) for points in (2, 4, 8)]]
 
 
 @pytest.mark.parametrize("name", EMULATED_CLOUDS)
@@ -137,7 +137,7 @@ def test_furthest_point_sample(emulators: dict[int, Emulator], name: str) -> Non
     npoint = min(xyz.shape[1], 40)
     expected = reference.furthest_point_sample(xyz, npoint)
     emulator = emulators[900]
-    for i, (kernel, points) in enumerate(FPS_VARIANTS if xyz.dtype == torch.float32 else FPS_VARIANTS[:1]):
+    for i, (kernel, points) in enumerate(FPS_VARIANTS if xyz.dtype == torch.float32 else FPS_VARIANTS[:2]):
         emulator.schedule(*SCHEDULES[(len(name) + i) % 3])
         assert torch.equal(emulator.furthest_point_sample(xyz, npoint, kernel, points), expected), (kernel, points)
 
@@ -152,8 +152,9 @@ def test_furthest_point_sample_to_the_last_point(emulator: Emulator) -> None:
 def test_furthest_point_sample_with_all_warps(emulators: dict[int, Emulator]) -> None:
     for xyz in (room(1, 2048), lattice(1, 2000, span=9)):  # 32 candidates, with and without ties
         emulators[900].schedule(2, 200)
-        actual = emulators[900].furthest_point_sample(xyz, 150, "rounds", 2)
-        assert torch.equal(actual, reference.furthest_point_sample(xyz, 150))
+        for kernel in ("rounds", "buckets"):
+            actual = emulators[900].furthest_point_sample(xyz, 150, kernel)
+            assert torch.equal(actual, reference.furthest_point_sample(xyz, 150))
 
 
 @pytest.mark.parametrize(("N", "dtype"), [(5000, torch.float32), (8193, torch.float32), (33_000, torch.float32)])
@@ -164,18 +165,11 @@ def test_furthest_point_sample_chooses_a_kernel(emulators: dict[int, Emulator], 
     assert torch.equal(actual, reference.furthest_point_sample(xyz, 12))
 
 
-def test_furthest_point_sample_with_little_shared_memory(emulators: dict[int, Emulator]) -> None:
-    xyz = room(1, 8200)
-    emulator = emulators[900]
-    emulator.schedule(0)
-    emulator.library.emulator_set_shared_limit(ctypes.c_int64(99 * 1024))
-    try:
-        actual = emulator.furthest_point_sample(xyz, 5)
+def test_clouds_too_large_for_registers(emulators: dict[int, Emulator]) -> None:
+    emulators[900].schedule(0)
+    for kernel in ("steps", "rounds"):
         with pytest.raises(EmulatedError):
-            emulator.furthest_point_sample(xyz, 5, "rounds")
-    finally:
-        emulator.library.emulator_set_shared_limit(ctypes.c_int64(227 * 1024))
-    assert torch.equal(actual, reference.furthest_point_sample(xyz, 5))
+            emulators[900].furthest_point_sample(room(1, 8193), 5, kernel)
 
 
 def search_kernels(xyz: Tensor) -> tuple[str, ...]:
@@ -271,7 +265,7 @@ def test_geometry_without_redux(emulators: dict[int, Emulator]) -> None:
 def test_non_finite_points_are_harmless(emulator: Emulator) -> None:
     xyz = lattice(1, 100)
     xyz[0, 7], xyz[0, 50, 1], xyz[0, 64:] = torch.nan, torch.inf, torch.nan  # a bucket without a finite point
-    for kernel in ("buckets", "steps", "rounds"):
+    for kernel in ("buckets", "bucket steps", "steps", "rounds"):
         idx = emulator.furthest_point_sample(xyz, 60, kernel)
         assert idx.min() >= 0
         assert idx.max() < 100
@@ -288,7 +282,7 @@ def test_any_cloud(emulators: dict[int, Emulator], xyz: Tensor, data: st.DataObj
     emulator = emulators[900]
     emulator.schedule(seed, 30)
     npoint = data.draw(st.integers(1, min(40, xyz.shape[1])))
-    kernel, points = data.draw(st.sampled_from(FPS_VARIANTS if xyz.dtype == torch.float32 else FPS_VARIANTS[:1]))
+    kernel, points = data.draw(st.sampled_from(FPS_VARIANTS if xyz.dtype == torch.float32 else FPS_VARIANTS[:2]))
     idx = emulator.furthest_point_sample(xyz, npoint, kernel, points)
     assert torch.equal(idx, reference.furthest_point_sample(xyz, npoint))
     radius = data.draw(st.sampled_from([1 / 64, 0.1, 50.0]))

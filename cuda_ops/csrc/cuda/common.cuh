@@ -153,17 +153,27 @@ class SharedMemory {
 // block call it, blockDim.x is a multiple of 32; `warp_sums` holds 32 ints. Ends with a barrier. `counts` may
 // be shared or global memory.
 __device__ __forceinline__ void block_exclusive_scan(int* counts, int64_t size, int* warp_sums) {
+  constexpr int kEach = 4;  // neighbours that a thread sums itself
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
   int carry = 0;
-  for (int64_t begin = 0; begin < size; begin += blockDim.x) {
-    const int64_t i = begin + threadIdx.x;
-    const int value = i < size ? counts[i] : 0;
-    const int inclusive = warp_inclusive_sum(value, lane);
+  for (int64_t begin = 0; begin < size; begin += kEach * blockDim.x) {
+    const int64_t first = begin + kEach * threadIdx.x;
+    int value[kEach], sum = 0;
+#pragma unroll
+    for (int k = 0; k < kEach; ++k) value[k] = first + k < size ? counts[first + k] : 0;
+#pragma unroll
+    for (int k = 0; k < kEach; ++k) sum += value[k];
+    const int inclusive = warp_inclusive_sum(sum, lane);
     if (lane == kWarp - 1) warp_sums[warp] = inclusive;
     __syncthreads();
     const int others = warp_inclusive_sum(lane < warps ? warp_sums[lane] : 0, lane);
     const int before = __shfl_sync(kAllLanes, others, warp > 0 ? warp - 1 : 0);
-    if (i < size) counts[i] = carry + (warp > 0 ? before : 0) + inclusive - value;
+    int place = carry + (warp > 0 ? before : 0) + inclusive - sum;
+#pragma unroll
+    for (int k = 0; k < kEach; ++k) {
+      if (first + k < size) counts[first + k] = place;
+      place += value[k];
+    }
     carry += __shfl_sync(kAllLanes, others, kWarp - 1);
     __syncthreads();  // warp_sums is written again, and counts are complete after the last round
   }
@@ -181,14 +191,6 @@ inline cudaError_t device_attribute(cudaDeviceAttr attribute, int* value) {
   int device = 0;
   const cudaError_t error = cudaGetDevice(&device);
   return error == cudaSuccess ? cudaDeviceGetAttribute(value, attribute, device) : error;
-}
-
-// The shared memory a block of the current device may ask for.
-inline cudaError_t max_shared_bytes(size_t* bytes) {
-  int limit = 0;
-  const cudaError_t error = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, &limit);
-  *bytes = static_cast<size_t>(limit);
-  return error;
 }
 
 // Launches `kernel` on `stream`; more than 48 KiB of shared memory has to be asked for.

@@ -1,12 +1,14 @@
 // Furthest point sampling of large clouds and of float64: see furthest_point_sample.cuh.
 //
 // Up to 1024 (float64: 512) buckets of neighbouring points in global memory (L2); a thread watches one
-// bucket, and warps update only the buckets that the last pick can change.
+// bucket, and warps update only the buckets that the last picks can change. The farthest point of the 32
+// buckets that a warp watches is its candidate for the next round.
 #pragma once
 
 #include <climits>
 
 #include "cell_order.cuh"
+#include "fps_round.cuh"
 
 namespace pointnet2::cuda {
 
@@ -29,47 +31,89 @@ struct BucketPlan {
     buckets = (size - 1) / bucket_size + 1;
     slots = static_cast<int64_t>(buckets) * bucket_size;
   }
-  // x, y, z, distance, original index of every slot; then the counts of the sort, whose place the boxes take
-  // later.
+  // x, y, z, distance, original index of every slot; then the counts of the sort.
   __host__ __device__ int64_t scratch_bytes() const {
     return slots * (4 * sizeof(T) + sizeof(int)) + kBucketCells * sizeof(int);
   }
 };
 
+// What a warp found out about a bucket.
+template <class T>
+struct BucketState {
+  T distance, runner_up;  // largest distance; largest of the other points
+  int index;              // of the farthest point, the lowest if there are several
+};
+
 template <class T>
 constexpr size_t fps_bucket_shared_bytes() {
-  return cell_order_shared_bytes<T>() + shared_bytes<T>(kBucketBlock<T>) + shared_bytes<T>(kWarp) +
-         2 * shared_bytes<int>(kBucketBlock<T>) + shared_bytes<int>(kWarp) + shared_bytes<int>(2);
+  return cell_order_shared_bytes<T>() + FpsRound<T>::shared_bytes() + shared_bytes<Box<T>>(kWarp) +
+         shared_bytes<Box<T>>(kBucketBlock<T>) + shared_bytes<BucketState<T>>(kBucketBlock<T>) +
+         shared_bytes<unsigned>(kBucketBlock<T>) + shared_bytes<int>(kBucketBlock<T>) + shared_bytes<int>(2);
 }
 
-// Brings the distances of one bucket up to date with `pick`; returns its farthest point's distance and lowest
-// index.
+// The points of one bucket, in global memory.
 template <class T>
-__device__ __forceinline__ T update_bucket(const T* x, const T* y, const T* z, T* distance, const int* order,
-                                           int size, const Point<T>& pick, int lane, int* index) {
-  T farthest = -1;
-  int lowest = INT_MAX;
-  for (int s = lane; s < size; s += kWarp) {
-    const T d = fmin(distance[s], squared_distance(Point<T>{x[s], y[s], z[s]}, pick));
-    distance[s] = d;
-    if (d >= farthest) {
-      const int i = order[s];
-      if (d > farthest || i < lowest) lowest = i;
-      farthest = d;
-    }
-  }
-  const T warp_farthest = warp_max(farthest);
-  *index = warp_min(farthest == warp_farthest ? lowest : INT_MAX);
-  return warp_farthest;
-}
+struct BucketPoints {
+  const T *x, *y, *z;
+  T* distance;
+  const int* order;  // original indices
+  int size;          // a multiple of 32
 
-// blockDim.x >= the number of buckets. `scratch` has BucketPlan::scratch_bytes() for every cloud.
+  // Takes account of the picks in the mask `near`: the whole warp.
+  __device__ __forceinline__ BucketState<T> update(const FpsRound<T>& round, unsigned near, int lane) const {
+    constexpr int kTogether = sizeof(T) == 8 ? 4 : 3;  // points a lane loads at once, to wait for memory once
+    T first = -1, second = -1;                         // this lane's largest distances
+    int lowest = INT_MAX;
+    for (int begin = lane; begin < size; begin += kTogether * kWarp) {
+      Point<T> point[kTogether];
+      T d[kTogether];
+      int index[kTogether];
+#pragma unroll
+      for (int k = 0; k < kTogether; ++k) {
+        const int s = begin + k * kWarp;
+        if (s < size) {
+          point[k] = {x[s], y[s], z[s]};
+          d[k] = distance[s];
+          index[k] = order[s];
+        }
+      }
+      for (unsigned left = near; left != 0; left &= left - 1) {
+        const Point<T> pick = round.picked(__ffs(left) - 1);
+#pragma unroll
+        for (int k = 0; k < kTogether; ++k) d[k] = fmin(d[k], squared_distance(point[k], pick));
+      }
+#pragma unroll
+      for (int k = 0; k < kTogether; ++k) {
+        const int s = begin + k * kWarp;
+        if (s >= size) break;
+        distance[s] = d[k];
+        second = fmax(second, fmin(first, d[k]));
+        if (d[k] > first || (d[k] == first && index[k] < lowest)) lowest = index[k];
+        first = fmax(first, d[k]);
+      }
+    }
+    BucketState<T> state;
+    state.distance = warp_max(first);
+    const unsigned holders = __ballot_sync(kAllLanes, first == state.distance);
+    // Another holder is a runner-up at the same distance.
+    state.runner_up = warp_max(fmax(lane == __ffs(holders) - 1 ? second : first, static_cast<T>(0)));
+    state.index = warp_min(first == state.distance ? lowest : INT_MAX);
+    return state;
+  }
+};
+
+// blockDim.x >= the number of buckets. `scratch` has BucketPlan::scratch_bytes() for every cloud. At most
+// `most` picks a round.
 template <class T>
 __global__ void __launch_bounds__(kBucketBlock<T>, 1)
-    fps_bucket_kernel(const T* __restrict__ xyz, int size, int npoint, int* __restrict__ idx, char* scratch) {
+    fps_bucket_kernel(const T* __restrict__ xyz, int size, int npoint, int most, int* __restrict__ idx,
+                      char* scratch) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
   const BucketPlan<T> plan(size);
-  const int bucket_size = plan.bucket_size, buckets = plan.buckets, bucket = threadIdx.x;
+  const int bucket_size = plan.bucket_size, buckets = plan.buckets;
+  const int each = (buckets + warps - 1) / warps;  // the buckets that a warp's first lanes watch
+  const int bucket = warp * each + lane;
+  const bool watching = lane < each && bucket < buckets;
   xyz += static_cast<int64_t>(blockIdx.x) * size * 3;
   idx += static_cast<int64_t>(blockIdx.x) * npoint;
   T* x = reinterpret_cast<T*>(scratch + blockIdx.x * plan.scratch_bytes());
@@ -78,10 +122,11 @@ __global__ void __launch_bounds__(kBucketBlock<T>, 1)
   int* counts = order + plan.slots;
 
   SharedMemory shared;
-  T* bucket_distance = shared.take<T>(kBucketBlock<T>);
-  T* warp_distance = shared.take<T>(kWarp);
-  int* bucket_index = shared.take<int>(kBucketBlock<T>);
-  int* warp_index = shared.take<int>(kWarp);
+  FpsRound<T> round(shared, (buckets + each - 1) / each);
+  Box<T>* warp_box = shared.take<Box<T>>(kWarp) + warp;  // around the buckets that this warp's threads watch
+  Box<T>* boxes = shared.take<Box<T>>(kBucketBlock<T>);
+  BucketState<T>* states = shared.take<BucketState<T>>(kBucketBlock<T>);
+  unsigned* near_picks = shared.take<unsigned>(kBucketBlock<T>);
   int* active = shared.take<int>(kBucketBlock<T>);
   int* active_count = shared.take<int>(2);
   sort_by_cell<kBucketCellBits>(xyz, size, counts, order, shared);
@@ -98,7 +143,6 @@ __global__ void __launch_bounds__(kBucketBlock<T>, 1)
   }
   if (threadIdx.x < 2) active_count[threadIdx.x] = 0;
   __syncthreads();
-  Box<T>* boxes = reinterpret_cast<Box<T>*>(counts);
   for (int b = warp; b < buckets; b += warps) {
     Box<T> box = empty_box<T>();
     int first = INT_MAX;
@@ -111,58 +155,65 @@ __global__ void __launch_bounds__(kBucketBlock<T>, 1)
     first = warp_min(first);
     if (lane == 0) {
       boxes[b] = box;
-      bucket_index[b] = first;
+      states[b] = {infinity<T>(), infinity<T>(), first};
     }
   }
   __syncthreads();
-  const bool watching = bucket < buckets;
-  const Box<T> box = watching ? boxes[bucket] : empty_box<T>();
-  T farthest = watching ? infinity<T>() : static_cast<T>(0);
-  int index = watching ? bucket_index[bucket] : INT_MAX;
+  BucketState<T> state = watching ? states[bucket] : BucketState<T>{0, 0, INT_MAX};
+  const Box<T> all = warp_union(watching ? boxes[bucket] : empty_box<T>());
+  if (lane == 0) *warp_box = all;
 
-  Point<T> pick = load_point(xyz, 0);
+  FpsCandidate<T> own = {
+      {0, 0, 0}, infinity<T>(), infinity<T>(), INT_MAX};  // the best of this warp's buckets
+  FpsPick<T> pick = {load_point(xyz, 0), 0};              // lane k: the k-th of the last round
+  round.start(pick.point);
   if (threadIdx.x == 0) idx[0] = 0;
-  for (int step = 1; step < npoint; ++step) {
-    // 1. Every thread asks whether the pick can change its bucket; the buckets it can change are listed.
-    const bool changes = watching && box_squared_distance(box, pick) < farthest;
-    const unsigned changing = __ballot_sync(kAllLanes, changes);
+  __syncthreads();
+  for (int picked = 1, picks = 1, parity = 0; picked < npoint; picked += picks, parity ^= 1) {
+    // 1. Every thread asks which picks can change its bucket; the buckets they can change are listed.
+    unsigned near = 0,
+             warp_near = __ballot_sync(
+                 kAllLanes, lane < picks && box_squared_distance(*warp_box, pick.point) < own.distance);
+    for (; warp_near != 0; warp_near &= warp_near - 1) {
+      const int k = __ffs(warp_near) - 1;
+      near |= static_cast<unsigned>(watching &&
+                                    box_squared_distance(boxes[bucket], round.picked(k)) < state.distance)
+              << k;
+    }
+    const unsigned changing = __ballot_sync(kAllLanes, near != 0);
     int begin = 0;
-    if (lane == 0 && changing != 0) begin = atomicAdd(&active_count[step & 1], __popc(changing));
+    if (lane == 0 && changing != 0) begin = atomicAdd(&active_count[parity], __popc(changing));
     begin = __shfl_sync(kAllLanes, begin, 0);
-    if (changes) active[begin + __popc(changing & ((1u << lane) - 1))] = bucket;
+    if (near != 0) {
+      active[begin + __popc(changing & ((1u << lane) - 1))] = bucket;
+      near_picks[bucket] = near;
+    }
     __syncthreads();
     // 2. Warps update the listed buckets.
-    const int listed = active_count[step & 1];
-    if (threadIdx.x == 0) active_count[(step + 1) & 1] = 0;
+    const int listed = active_count[parity];
+    if (threadIdx.x == 0) active_count[parity ^ 1] = 0;
     for (int a = warp; a < listed; a += warps) {
       const int b = active[a];
       const int64_t s = static_cast<int64_t>(b) * bucket_size;
-      int candidate;
-      const T d =
-          update_bucket(x + s, y + s, z + s, distance + s, order + s, bucket_size, pick, lane, &candidate);
-      if (lane == 0) {
-        bucket_distance[b] = d;
-        bucket_index[b] = candidate;
-      }
+      const BucketPoints<T> points = {x + s, y + s, z + s, distance + s, order + s, bucket_size};
+      const BucketState<T> found = points.update(round, near_picks[b], lane);
+      if (lane == 0) states[b] = found;
     }
     __syncthreads();
-    // 3. The farthest of all buckets' candidates is the next pick.
-    if (changes) {
-      farthest = bucket_distance[bucket];
-      index = bucket_index[bucket];
-    }
-    const T in_warp = warp_max(farthest);
-    const int in_warp_index = warp_min(farthest == in_warp ? index : INT_MAX);
-    if (lane == 0) {
-      warp_distance[warp] = in_warp;
-      warp_index[warp] = in_warp_index;
+    // 3. The farthest of a warp's buckets' points is its candidate.
+    if (changing != 0 || picked == 1) {
+      if (near != 0) state = states[bucket];
+      own.distance = warp_max(state.distance);
+      own.index = warp_min(state.distance == own.distance ? state.index : INT_MAX);
+      own.runner_up = warp_max(state.index == own.index ? state.runner_up : state.distance);
+      if (own.index != INT_MAX) own.point = load_point(xyz, own.index);  // else a warp without buckets
+      round.nominate(own);
     }
     __syncthreads();
-    const T candidate = lane < warps ? warp_distance[lane] : static_cast<T>(0);
-    const T best = warp_max(candidate);
-    const int winner = warp_min(lane < warps && candidate == best ? warp_index[lane] : INT_MAX);
-    if (threadIdx.x == 0) idx[step] = winner;
-    pick = load_point(xyz, winner);
+    round.rank();
+    __syncthreads();
+    picks = round.take(min(most, npoint - picked), &pick);
+    if (threadIdx.x < picks) idx[picked + lane] = pick.index;
   }
 }
 

@@ -1,4 +1,4 @@
-// Furthest point sampling of clouds that fit one multiprocessor's registers (float32, N <= 16384): see
+// Furthest point sampling of clouds that fit one multiprocessor's registers (float32, N <= 8192): see
 // furthest_point_sample.cuh.
 //
 // A counting sort along a Morton curve comes first; then every warp owns a bucket of 32 * P neighbouring
@@ -9,29 +9,19 @@
 #include <climits>
 
 #include "cell_order.cuh"
+#include "fps_round.cuh"
 
 namespace pointnet2::cuda {
 
 constexpr int kRegisterCellBits = 4;
 constexpr int kRegisterCells = 1 << (3 * kRegisterCellBits);
-constexpr uint16_t kNoPoint = 0xffff;  // larger than every index of a cloud of at most 16384 points
-constexpr int kMaxRegisterPoints = 16384;
-
-// At P = 16 a block's points no longer fit the register file (65536 x 4 bytes): y and z move to shared
-// memory.
-__host__ __device__ constexpr bool yz_in_shared(int points_per_thread) { return points_per_thread > 8; }
-
-// y and z take the place of the counts of the sort, which are dead by then.
-__host__ __device__ constexpr int yz_slots(int slots) {
-  constexpr int kCounts = kRegisterCells * sizeof(int) / sizeof(float2);
-  return slots > kCounts ? slots : kCounts;
-}
+constexpr uint16_t kNoPoint = 0xffff;     // larger than every index of a cloud
+constexpr int kMaxRegisterPoints = 8192;  // 64 registers a thread of 1024, half of them points
 
 template <int P>
 constexpr size_t register_bucket_shared_bytes(int threads) {
   return cell_order_shared_bytes<float>() + shared_bytes<uint16_t>(threads * P) +
-         (yz_in_shared(P) ? shared_bytes<float2>(yz_slots(threads * P)) + shared_bytes<Box<float>>(kWarp)
-                          : shared_bytes<int>(kRegisterCells));
+         shared_bytes<int>(kRegisterCells);
 }
 
 // A warp's bucket; each lane holds P of its points. Slots beyond the cloud have distance 0 and the index
@@ -39,54 +29,32 @@ constexpr size_t register_bucket_shared_bytes(int threads) {
 template <int P>
 class RegisterBucket {
  public:
-  // Sorts the cloud: all threads of the block call it. Ends without a barrier; no thread reads another's
-  // slots.
+  // Sorts the cloud: all threads of the block call it.
   __device__ __forceinline__ RegisterBucket(const float* __restrict__ xyz, int size, SharedMemory& shared) {
     const int lane = threadIdx.x % kWarp, slots = blockDim.x * P;
     const int first = threadIdx.x / kWarp * P * kWarp + lane;  // slot of this lane's first point
     uint16_t* order = shared.take<uint16_t>(slots);
-    float2* yz = kYzInShared ? shared.take<float2>(yz_slots(slots)) : nullptr;
-    int* counts = kYzInShared ? reinterpret_cast<int*>(yz) : shared.take<int>(kRegisterCells);
+    int* counts = shared.take<int>(kRegisterCells);
     for (int s = size + threadIdx.x; s < slots; s += blockDim.x) order[s] = kNoPoint;
     sort_by_cell<kRegisterCellBits>(xyz, size, counts, order, shared);
     order_ = order + first;
-    if constexpr (kYzInShared) yz_ = yz + first;
-    Box<float> box = empty_box<float>();
+    box_ = empty_box<float>();
 #pragma unroll
     for (int p = 0; p < P; ++p) {
       const bool real = first + p * kWarp < size;
-      const Point<float> point = real ? load_point(xyz, index(p)) : Point<float>{0, 0, 0};
-      if (real) extend(box, point);
-      x_[p] = point.x;
+      point_[p] = real ? load_point(xyz, index(p)) : Point<float>{0, 0, 0};
+      if (real) extend(box_, point_[p]);
       distance_[p] = real ? infinity<float>() : 0.0f;
-      if constexpr (kYzInShared) {
-        yz_[p * kWarp] = make_float2(point.y, point.z);
-      } else {
-        y_[p] = point.y;
-        z_[p] = point.z;
-      }
     }
-    box = warp_union(box);
-    if constexpr (kYzInShared) {
-      box_ = shared.take<Box<float>>(kWarp) + threadIdx.x / kWarp;
-      if (lane == 0) *box_ = box;
-      __syncwarp();
-    } else {
-      box_ = box;
-    }
+    box_ = warp_union(box_);
   }
 
-  __device__ __forceinline__ Box<float> box() const {
-    if constexpr (kYzInShared)
-      return *box_;
-    else
-      return box_;
-  }
+  __device__ __forceinline__ const Box<float>& box() const { return box_; }
 
   // Takes account of a pick.
   __device__ __forceinline__ void update(const Point<float>& pick) {
 #pragma unroll
-    for (int p = 0; p < P; ++p) distance_[p] = fminf(distance_[p], squared_distance(point(p), pick));
+    for (int p = 0; p < P; ++p) distance_[p] = fminf(distance_[p], squared_distance(point_[p], pick));
   }
 
   // This lane's largest distance, and the largest of its others.
@@ -111,23 +79,12 @@ class RegisterBucket {
   }
 
  private:
-  static constexpr bool kYzInShared = yz_in_shared(P);
-
   __device__ __forceinline__ int index(int p) const { return order_[p * kWarp]; }
 
-  __device__ __forceinline__ Point<float> point(int p) const {
-    if constexpr (kYzInShared) {
-      const float2 other = yz_[p * kWarp];
-      return {x_[p], other.x, other.y};
-    } else {
-      return {x_[p], y_[p], z_[p]};
-    }
-  }
-
-  float x_[P], y_[kYzInShared ? 1 : P], z_[kYzInShared ? 1 : P], distance_[P];
-  std::conditional_t<kYzInShared, Box<float>*, Box<float>> box_;
-  const uint16_t* order_;  // of this lane's points, 32 apart
-  float2* yz_ = nullptr;
+  Point<float> point_[P];
+  float distance_[P];
+  Box<float> box_;
+  const uint16_t* order_;  // original indices of this lane's points, 32 apart
 };
 
 // ---- one pick a step, one barrier a step
@@ -176,96 +133,50 @@ __global__ void __launch_bounds__(kMaxBlock)
 }
 
 // ---- several picks a round, two barriers a round
-//
-// Let the candidates stand in the order of (distance descending, index ascending). The first is the next
-// pick. So is each one after it, as long as no earlier one
-// - lies nearer to it than its own distance (it would shrink), or
-// - comes from a bucket whose runner-up is as far (some other point there might be next).
-// Points of other buckets are beaten by their own candidates. The longest such run is taken at once: on rooms
-// of 8192 points some 230 rounds replace 1023 steps.
-
-struct alignas(16) RoundCandidate {
-  float x, y, z, distance;
-};
-
-// The index, and the largest distance of the bucket's other points.
-struct alignas(8) CandidateRest {
-  int index;
-  float runner_up;
-};
-
-// A candidate at its place in the order; index -1: not a pick.
-struct alignas(16) RankedPick {
-  float x, y, z;
-  int index;
-};
 
 template <int P>
 constexpr size_t fps_round_shared_bytes(int threads) {
-  return register_bucket_shared_bytes<P>(threads) + shared_bytes<RoundCandidate>(kWarp) +
-         shared_bytes<CandidateRest>(kWarp) + shared_bytes<RankedPick>(kWarp);
+  return register_bucket_shared_bytes<P>(threads) + FpsRound<float>::shared_bytes();
 }
 
 template <int P>
 __global__ void __launch_bounds__(kMaxBlock)
     fps_round_kernel(const float* __restrict__ xyz, int size, int npoint, int* __restrict__ idx) {
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
+  const int lane = threadIdx.x % kWarp;
   xyz += static_cast<int64_t>(blockIdx.x) * size * 3;
   idx += static_cast<int64_t>(blockIdx.x) * npoint;
   SharedMemory shared;
   RegisterBucket<P> bucket(xyz, size, shared);
-  RoundCandidate* candidates = shared.take<RoundCandidate>(kWarp);
-  CandidateRest* rest = shared.take<CandidateRest>(kWarp);
-  RankedPick* ranked = shared.take<RankedPick>(kWarp);
-
-  Point<float> own = {0, 0, 0};  // this warp's candidate
-  float distance = infinity<float>();
-  int index = 0;
+  FpsRound<float> round(shared, blockDim.x / kWarp);
+  FpsCandidate<float> own = {{0, 0, 0}, infinity<float>(), infinity<float>(), 0};
+  FpsPick<float> pick = {load_point(xyz, 0), 0};  // lane k: the k-th pick of the last round
+  round.start(pick.point);
   if (threadIdx.x == 0) idx[0] = 0;
-  Point<float> pick = load_point(xyz, 0);  // lane k: the k-th pick of the last round
-  int picks = 1;
-  for (int picked = 1; picked < npoint; picked += picks) {
-    // 1. The picks that can change this bucket do so.
+  __syncthreads();
+  for (int picked = 1, picks = 1; picked < npoint; picked += picks) {
+    // The picks that can change this bucket do so. Its candidate stays the farthest point as long as its own
+    // distance stays; then the runner-up is a bound that may be too large, which is safe.
+    const bool mine = lane < picks;
     unsigned near =
-        __ballot_sync(kAllLanes, lane < picks && box_squared_distance(bucket.box(), pick) < distance);
-    if (near != 0 || picked == 1) {
-      for (; near != 0; near &= near - 1) {
-        const int k = __ffs(near) - 1;
-        bucket.update({__shfl_sync(kAllLanes, pick.x, k), __shfl_sync(kAllLanes, pick.y, k),
-                       __shfl_sync(kAllLanes, pick.z, k)});
-      }
+        __ballot_sync(kAllLanes, mine && box_squared_distance(bucket.box(), pick.point) < own.distance);
+    const bool shrinks =
+        __any_sync(kAllLanes, mine && squared_distance(own.point, pick.point) < own.distance);
+    for (; near != 0; near &= near - 1) bucket.update(round.picked(__ffs(near) - 1));
+    if (shrinks || picked == 1) {
       const float2 farthest = bucket.two_farthest();
-      distance = warp_max(farthest.x);
-      const unsigned holders = __ballot_sync(kAllLanes, farthest.x == distance);
+      own.distance = warp_max(farthest.x);
+      const unsigned holders = __ballot_sync(kAllLanes, farthest.x == own.distance);
       // Another holder is a runner-up at the same distance.
-      const float runner_up = warp_max(lane == __ffs(holders) - 1 ? farthest.y : farthest.x);
-      index = warp_min(farthest.x == distance ? bucket.lowest_at(distance) : INT_MAX);
-      own = load_point(xyz, index);
-      if (lane == 0) {
-        candidates[warp] = {own.x, own.y, own.z, distance};
-        rest[warp] = {index, runner_up};
-      }
+      own.runner_up = warp_max(lane == __ffs(holders) - 1 ? farthest.y : farthest.x);
+      own.index = warp_min(farthest.x == own.distance ? bucket.lowest_at(own.distance) : INT_MAX);
+      own.point = load_point(xyz, own.index);
+      round.nominate(own);
     }
     __syncthreads();
-    // 2. Every warp finds the place of its own candidate and whether one before it forbids it.
-    bool before = false, forbids = false;
-    if (lane < warps) {
-      const RoundCandidate other = candidates[lane];
-      const CandidateRest other_rest = rest[lane];
-      before = other.distance > distance || (other.distance == distance && other_rest.index < index);
-      forbids = before && (other_rest.runner_up >= distance ||
-                           squared_distance(own, Point<float>{other.x, other.y, other.z}) < distance);
-    }
-    const int rank = __popc(__ballot_sync(kAllLanes, before));
-    const bool forbidden = __any_sync(kAllLanes, forbids);
-    if (lane == 0) ranked[rank] = {own.x, own.y, own.z, forbidden ? -1 : index};
+    round.rank();
     __syncthreads();
-    // 3. The run of picks ends at the first that is forbidden.
-    const RankedPick next = lane < warps ? ranked[lane] : RankedPick{0, 0, 0, -1};
-    const unsigned refused = __ballot_sync(kAllLanes, next.index < 0 || picked + lane >= npoint);
-    picks = refused == 0 ? kWarp : __ffs(refused) - 1;
-    pick = {next.x, next.y, next.z};
-    if (warp == 0 && lane < picks) idx[picked + lane] = next.index;
+    picks = round.take(npoint - picked, &pick);
+    if (threadIdx.x < picks) idx[picked + lane] = pick.index;
   }
 }
 

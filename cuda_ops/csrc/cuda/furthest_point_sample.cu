@@ -13,7 +13,7 @@ static Tensor furthest_point_sample_by_cuda(const Tensor& points, int64_t npoint
   require<std::invalid_argument>(npoint >= 0 && npoint <= N && N <= kMaxPoints,
                                  "npoint must be in [0, N] and N at most 2^30, got npoint=", npoint,
                                  " with N=", N);
-  require<std::invalid_argument>(kernel >= -1 && kernel <= 2, "kernel must be in [-1, 2], got ", kernel);
+  require<std::invalid_argument>(kernel >= -1 && kernel <= 3, "kernel must be in [-1, 3], got ", kernel);
   Tensor idx = torch::stable::new_empty(xyz, {B, npoint}, ScalarType::Int);
   if (idx.numel() == 0) return idx;
   const CudaScope scope("furthest_point_sample", xyz);

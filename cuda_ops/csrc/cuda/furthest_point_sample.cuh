@@ -2,18 +2,18 @@
 // largest; of equally distant points the one with the lowest index.
 //
 // Each pick depends on the ones before it, so latency is what counts. One thread block works on one cloud, by
-// one of three kernels:
-// - rounds: buckets of points in the registers of a warp, several picks a round (fps_register.cuh);
-// - steps: the same with one pick a step, for comparison;
-// - buckets: any size, float32 and float64, buckets in global memory (fps_bucket.cuh).
+// one of these kernels:
+// - rounds: buckets of points in the registers of a warp (fps_register.cuh), several picks a round
+// (fps_round.cuh);
+// - buckets: any size, float32 and float64, buckets in global memory (fps_bucket.cuh), several picks a round;
+// - steps and bucket steps: the same with one pick a step, for comparison.
 //
-// Exactness. All skip a bucket whose box is not nearer to the last pick than the bucket's own largest
-// distance: then no distance in it can shrink (box_squared_distance) and the remembered candidate stays.
-// Distances are >= 0, so their bits order like their values. Ties are decided by the original index
-// everywhere, so the order of the sort is invisible.
+// Exactness. All skip a bucket whose box is not nearer to a pick than the bucket's own largest distance: then
+// no distance in it can shrink (box_squared_distance) and the remembered candidate stays. Distances are >= 0,
+// so their bits order like their values. Ties are decided by the original index everywhere, so the order of
+// the sort is invisible.
 //
-// Bottleneck: barrier, reduction and load latency, a few hundred cycles a round or step; the arithmetic only
-// at first, when every bucket still changes.
+// Bottleneck: barrier, reduction and load latency, some thousand cycles a round.
 #pragma once
 
 #include "fps_bucket.cuh"
@@ -21,7 +21,7 @@
 
 namespace pointnet2::cuda {
 
-enum class FpsKernel { kChoose = -1, kBuckets = 0, kSteps = 1, kRounds = 2 };
+enum class FpsKernel { kChoose = -1, kBuckets = 0, kSteps = 1, kRounds = 2, kBucketSteps = 3 };
 
 // The kernel and the points each of its threads holds in registers; 0 for buckets.
 struct FpsPlan {
@@ -32,22 +32,17 @@ struct FpsPlan {
 // The kernel that is wanted, if it can take this cloud; kChoose: the fastest that can.
 template <class T>
 cudaError_t fps_plan(int size, FpsKernel wanted, FpsPlan* plan) {
-  *plan = {};
-  const bool chooses = wanted == FpsKernel::kChoose;
-  if (std::is_same_v<T, float> && (chooses || wanted == FpsKernel::kRounds) && size <= kMaxRegisterPoints) {
-    size_t limit = 0;
-    const cudaError_t error = max_shared_bytes(&limit);
-    if (error != cudaSuccess) return error;
-    const int points = size <= 2048 ? 2 : size <= 4096 ? 4 : size <= 8192 ? 8 : 16;
-    if (points < 16 || fps_round_shared_bytes<16>(kMaxBlock) <= limit) *plan = {FpsKernel::kRounds, points};
-  }
-  if (std::is_same_v<T, float> && wanted == FpsKernel::kSteps && size <= 8192) *plan = {wanted, 8};
-  return chooses || plan->kernel == wanted ? cudaSuccess : cudaErrorInvalidValue;
+  const bool in_registers = std::is_same_v<T, float> && size <= kMaxRegisterPoints;
+  if (wanted == FpsKernel::kChoose) wanted = in_registers ? FpsKernel::kRounds : FpsKernel::kBuckets;
+  *plan = {wanted, 0};
+  if (wanted == FpsKernel::kBuckets || wanted == FpsKernel::kBucketSteps) return cudaSuccess;
+  plan->points_per_thread = wanted == FpsKernel::kSteps || size > 4096 ? 8 : size > 2048 ? 4 : 2;
+  return in_registers ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 template <class T>
 int64_t fps_scratch_bytes(int64_t B, int size, const FpsPlan& plan) {
-  return plan.kernel == FpsKernel::kBuckets ? B * BucketPlan<T>(size).scratch_bytes() : 0;
+  return plan.points_per_thread > 0 ? 0 : B * BucketPlan<T>(size).scratch_bytes();
 }
 
 // xyz [B, size, 3], idx [B, npoint]; size, npoint >= 1.
@@ -63,14 +58,13 @@ cudaError_t launch_furthest_point_sample(const T* xyz, int64_t B, int size, int 
         return launch_fps_round<4>(xyz, B, size, npoint, idx, stream);
       case 8:
         return launch_fps_round<8>(xyz, B, size, npoint, idx, stream);
-      case 16:
-        return launch_fps_round<16>(xyz, B, size, npoint, idx, stream);
     }
   }
   const int64_t threads = ceil_div(ceil_div(size, 8), kWarp) * kWarp;
   return launch(fps_bucket_kernel<T>, dim3(static_cast<unsigned>(B)),
                 dim3(static_cast<unsigned>(threads < kBucketBlock<T> ? threads : kBucketBlock<T>)),
-                fps_bucket_shared_bytes<T>(), stream, xyz, size, npoint, idx, scratch);
+                fps_bucket_shared_bytes<T>(), stream, xyz, size, npoint,
+                plan.kernel == FpsKernel::kBucketSteps ? 1 : kWarp, idx, scratch);
 }
 
 }  // namespace pointnet2::cuda

@@ -8,12 +8,15 @@
 // Bottleneck: latency of the placing warps, one memory round trip for 32 edges.
 #pragma once
 
+#include <algorithm>
+
 #include "features.cuh"
 
 namespace pointnet2::cuda {
 
 constexpr int kMaxSlices = 16;
-constexpr int kSliceEdges = 2048;
+constexpr int kSliceEdges = 1024;
+constexpr int kCountsPerEdge = 4;  // more slices than that are not worth their memory
 
 struct InversePlan {
   int64_t B, edges, points;
@@ -21,8 +24,8 @@ struct InversePlan {
   int64_t slice_edges;
 
   InversePlan(int64_t B, int64_t edges, int64_t points) : B(B), edges(edges), points(points) {
-    const int64_t wanted = ceil_div(edges, kSliceEdges);
-    slices = static_cast<int>(wanted < 1 ? 1 : wanted < kMaxSlices ? wanted : kMaxSlices);
+    const int64_t wanted = std::min(ceil_div(edges, kSliceEdges), kCountsPerEdge * edges / points);
+    slices = static_cast<int>(std::clamp<int64_t>(wanted, 1, kMaxSlices));
     slice_edges = ceil_div(edges, slices);
   }
   int64_t counts_size() const { return B * points * slices; }
@@ -46,7 +49,8 @@ struct InverseIndex {
 };
 
 // grid: x over edges, y over clouds.
-static __global__ void __launch_bounds__(kFeatureBlock)
+template <int kThreads>
+__global__ void __launch_bounds__(kThreads)
     count_edges_kernel(const int* __restrict__ idx, InversePlan plan, int* __restrict__ counts) {
   const int64_t edge = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (edge >= plan.edges) return;
@@ -58,7 +62,8 @@ static __global__ void __launch_bounds__(kFeatureBlock)
 }
 
 // A block for a cloud.
-static __global__ void __launch_bounds__(kMaxBlock) sum_counts_kernel(InversePlan plan, int* counts) {
+template <int kThreads>
+__global__ void __launch_bounds__(kThreads) sum_counts_kernel(InversePlan plan, int* counts) {
   SharedMemory shared;
   int* warp_sums = shared.take<int>(kWarp);
   const int64_t size = plan.points * plan.slices;
@@ -67,7 +72,8 @@ static __global__ void __launch_bounds__(kMaxBlock) sum_counts_kernel(InversePla
 }
 
 // A warp for a slice: grid x over clouds, blockDim.x = 32 * slices.
-static __global__ void __launch_bounds__(kWarp* kMaxSlices)
+template <int kThreads>
+__global__ void __launch_bounds__(kThreads)
     place_edges_kernel(const int* __restrict__ idx, InversePlan plan, int* counts, int* __restrict__ sorted) {
   const int lane = threadIdx.x % kWarp, slice = threadIdx.x / kWarp;
   const int64_t slice_begin = slice * plan.slice_edges;
@@ -100,13 +106,14 @@ inline cudaError_t launch_inverse_index(const int* idx, const InversePlan& plan,
   cudaError_t error = cudaMemsetAsync(counts, 0, plan.counts_size() * sizeof(int), stream);
   if (error != cudaSuccess) return error;
   const dim3 edge_grid(static_cast<unsigned>(ceil_div(plan.edges, kFeatureBlock)), clamp_grid(plan.B));
-  error = launch(count_edges_kernel, edge_grid, dim3(kFeatureBlock), 0, stream, idx, plan, counts);
+  error =
+      launch(count_edges_kernel<kFeatureBlock>, edge_grid, dim3(kFeatureBlock), 0, stream, idx, plan, counts);
   if (error != cudaSuccess) return error;
-  error = launch(sum_counts_kernel, dim3(clamp_grid(plan.B)), dim3(kMaxBlock), shared_bytes<int>(kWarp),
-                 stream, plan, counts);
+  error = launch(sum_counts_kernel<kMaxBlock>, dim3(clamp_grid(plan.B)), dim3(kMaxBlock),
+                 shared_bytes<int>(kWarp), stream, plan, counts);
   if (error != cudaSuccess) return error;
-  return launch(place_edges_kernel, dim3(clamp_grid(plan.B)), dim3(kWarp * plan.slices), 0, stream, idx, plan,
-                counts, sorted);
+  return launch(place_edges_kernel<kWarp * kMaxSlices>, dim3(clamp_grid(plan.B)), dim3(kWarp * plan.slices),
+                0, stream, idx, plan, counts, sorted);
 }
 
 }  // namespace pointnet2::cuda
