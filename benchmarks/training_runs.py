@@ -44,7 +44,7 @@ def finished_run(path: Path, config: Config) -> dict[str, Any]:
         if "samples" in line:
             seconds += (line["samples"] - seen) / line["chunks_per_second"]
             seen = line["samples"]
-    scores = {"voxel_accuracy": round(overall["accuracy"], 2), "miou": round(overall["miou"], 2)}
+    scores = {"voxel_accuracy": round(100 * overall["accuracy"], 2), "miou": round(100 * overall["miou"], 2)}
     return {"seed": config.train.seed, **scores, "train_seconds": round(seconds)}
 
 

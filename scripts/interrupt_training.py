@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from benchmarks.interruptions import differences, train_with_interruptions
 from benchmarks.training_runs import synthetic_store
 from pointseg.rundir import RunDirectory

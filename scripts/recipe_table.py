@@ -15,6 +15,7 @@ from pointseg.process import keep_freed_memory, let_waiting_threads_sleep
 
 keep_freed_memory()
 let_waiting_threads_sleep()
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.training_runs import finished_run, machine, spread, synthetic_store  # noqa: E402
 from pointseg.config_file import parse_config  # noqa: E402

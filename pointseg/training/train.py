@@ -272,5 +272,5 @@ def _describe(line: dict[str, Any], best: float) -> str:
     return (
         f"epoch {line['epoch']:.1f}, loss {line['loss']:.3f}, acc {line['accuracy']:.3f}, "
         f"{line['chunks_per_second']:.1f} chunks/s, waiting {line['data_wait']:.0%}"
-        + (f", best voxel acc {best:.1f}" if best >= 0 else "")
+        + (f", best voxel acc {best:.1%}" if best >= 0 else "")
     )
