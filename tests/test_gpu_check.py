@@ -17,6 +17,8 @@ from pathlib import Path
 import pointnet2_ops
 import pytest
 
+from benchmarks import gpu_tables
+
 ROOT = Path(__file__).parent.parent
 # What a machine with a GPU is expected to have (besides nvcc); everything else comes from the kit.
 EXPECTED = ("torch", "numpy", "scipy", "h5py", "tensorboard", "tqdm", "pytest", "hypothesis", "Jinja2", "PyYAML")
@@ -134,6 +136,12 @@ def test_rehearsal_of_all_stages(machine: Path, kit: Path, tmp_path: Path) -> No
     assert again.returncode == 0, again.stdout[-3000:]
     cases = json.loads((out / "build.json").read_text())["cases"]
     assert [case.get("used_again") for case in cases] == [True, None]
+
+
+def test_tables_in_the_readme_come_from_the_results() -> None:
+    assert gpu_tables.BEGIN + gpu_tables.render(ROOT / "benchmarks" / "gpu") + gpu_tables.END in (
+        gpu_tables.README.read_text()
+    )
 
 
 def test_the_kits_packages_are_locked() -> None:

@@ -1,6 +1,7 @@
 // Test only: the launchers of the feature kernels, for ctypes. Compiled with -fsanitize=thread, see
 // emulator.h.
 #include "../csrc/cuda/gather_operation.cuh"
+#include "../csrc/cuda/indices.cuh"
 #include "../csrc/cuda/scatter_add.cuh"
 #include "../csrc/cuda/three_interpolate.cuh"
 
@@ -55,6 +56,10 @@ int scatter_add(int type, View grad, const int* idx, const void* weight, int64_t
 }  // namespace
 
 extern "C" {
+
+int narrow_indices(const int64_t* idx, int64_t count, int* narrow) {
+  return launch_narrow_indices(idx, count, narrow, nullptr);
+}
 
 int gather_operation(int element_bytes, const void* data, int64_t batch, int64_t stride, const int* idx,
                      int64_t B, int64_t C, int64_t N, int64_t Q, int channels_last, void* out) {

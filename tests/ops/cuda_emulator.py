@@ -197,6 +197,11 @@ class Emulator:
 
     # ---- features
 
+    def narrow_indices(self, idx: Tensor) -> Tensor:
+        out = self.output(4 * idx.numel())
+        self.call("narrow_indices", self.input(idx.contiguous()), i64(idx.numel()), out)
+        return self.finish((out, tuple(idx.shape), torch.int32))[0]
+
     def gather_operation(self, features: Tensor, idx: Tensor) -> Tensor:
         B, C, N = features.shape
         view = self.view(features)

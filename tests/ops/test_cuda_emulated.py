@@ -318,6 +318,15 @@ def test_gather_operation_of_views(emulators: dict[int, Emulator]) -> None:
         assert torch.equal(emulators[900].gather_operation(x, idx), reference.gather_operation(x, idx))
 
 
+def test_int64_indices_do_not_wrap(emulators: dict[int, Emulator]) -> None:
+    """2**32 + 1 would be 1 as its low 32 bits; -1 reads nothing."""
+    wild = torch.tensor([[0, 7, 2**31 - 1], [2**31, 2**32 + 1, 2**63 - 1], [-1, -(2**31), -(2**32) + 1]])
+    expected = torch.tensor([[0, 7, 2**31 - 1], [-1, -1, -1], [-1, -(2**31), -1]], dtype=torch.int32)
+    assert torch.equal(emulators[900].narrow_indices(wild), expected)
+    many = torch.arange(3000)  # more than one block
+    assert torch.equal(emulators[900].narrow_indices(many), many.int())
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_indices_out_of_range_become_nan(
