@@ -184,7 +184,7 @@ setup(
     packages=[*find_packages(include=["pointseg", "pointseg.*"]), "pointnet2_ops"],
     package_dir={"pointnet2_ops": "cuda_ops/pointnet2_ops"},
     package_data={
-        "pointseg": ["**/*.json", "**/*.jinja", "**/*.yaml", "**/*.tsv", "**/*.css", "**/*.js", "py.typed"],
+        "pointseg": ["**/*.json", "**/*.jinja", "**/*.yaml", "**/*.tsv", "**/*.css", "**/*.js", "**/*.pt", "py.typed"],
         "pointnet2_ops": ["py.typed"],
     },
     # The sources are found at build time. py_limited_api names the files *.abi3.so: one build for all Pythons.
