@@ -67,7 +67,12 @@ def original_kernels() -> Iterator[None]:
 
 
 class Baseline(nn.Module):
-    """xyz [B, N, 3] -> logits [B, N, num_classes]; the function of `PointNet2` without context, other parameters."""
+    """xyz [B, N, 3] -> logits [B, N, num_classes]; the function of `PointNet2` without context, other parameters.
+
+    To be called within `kernels()`.
+    """
+
+    kernels = staticmethod(original_kernels)
 
     def __init__(self, num_classes: int, config: ModelConfig) -> None:
         super().__init__()
@@ -95,13 +100,12 @@ class Baseline(nn.Module):
 
     def forward(self, xyz: Tensor) -> Tensor:
         points, features = [xyz], [None]
-        with original_kernels():
-            for encode in self.encoder:
-                centres, x = encode(points[-1], features[-1])
-                points.append(centres)
-                features.append(x)
-            x = features.pop()
-            for propagate in self.decoder:
-                known = points.pop()
-                x = propagate(points[-1], known, features.pop(), x)
+        for encode in self.encoder:
+            centres, x = encode(points[-1], features[-1])
+            points.append(centres)
+            features.append(x)
+        x = features.pop()
+        for propagate in self.decoder:
+            known = points.pop()
+            x = propagate(points[-1], known, features.pop(), x)
         return self.head(x).transpose(1, 2)

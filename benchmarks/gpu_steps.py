@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -36,7 +37,8 @@ class Step:
         """The mean loss."""
         torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        with autocast, getattr(self.model, "kernels", nullcontext)():
             logits = self.network(self.xyz, None, self.geometry) if self.geometry else self.network(self.xyz)
         total, count = segmentation_loss(logits.float(), self.label, self.supervised)
         loss = total / count.clamp(min=1)

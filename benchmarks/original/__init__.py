@@ -36,6 +36,22 @@ def load(library: Path) -> None:
     # Made where PyTorch has no CUDA, it does not name libtorch_cuda.
     ctypes.CDLL(str(Path(torch.__file__).with_name("lib") / "libtorch_cuda.so"), mode=ctypes.RTLD_GLOBAL)
     torch.ops.load_library(library)
+    register_fakes()
+
+
+def register_fakes() -> None:
+    """What torch.compile has to know of the operators: the shapes of their results."""
+    ints = {"dtype": torch.int32}
+    for name, fake in {
+        "furthest_point_sample": lambda xyz, npoint: xyz.new_empty(len(xyz), npoint, **ints),
+        "ball_query": lambda xyz, new_xyz, radius, nsample: xyz.new_empty(*new_xyz.shape[:2], nsample, **ints),
+        "three_nn": lambda unknown, known: (torch.empty_like(unknown), unknown.new_empty(unknown.shape, **ints)),
+        "group": lambda features, idx: features.new_empty(*features.shape[:2], *idx.shape[1:]),
+        "group_backward": lambda grad, idx, points: grad.new_empty(*grad.shape[:2], points),
+        "interpolate": lambda features, idx, weight: features.new_empty(*features.shape[:2], idx.shape[1]),
+        "interpolate_backward": lambda grad, idx, weight, points: grad.new_empty(*grad.shape[:2], points),
+    }.items():
+        torch.library.register_fake(f"pointnet2_original::{name}", fake)
 
 
 def load_stand_ins() -> None:
@@ -74,3 +90,4 @@ def load_stand_ins() -> None:
     }.items():
         library.impl(name, function, "CPU")
     _stand_ins.append(library)  # they live as long as this object
+    register_fakes()

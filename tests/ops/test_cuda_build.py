@@ -110,6 +110,12 @@ def test_table_of_registers_in_the_readme(built: tuple[Path, str]) -> None:
     )
 
 
+def test_no_kernel_is_static() -> None:
+    """Inline launchers name kernels; a static one would be another in each translation unit that includes it."""
+    for header in sorted((ROOT / "cuda_ops" / "csrc").rglob("*.cuh")):
+        assert not re.search(r"static\s+__global__", header.read_text()), header.name
+
+
 def test_kernels_do_not_know_torch() -> None:
     for header in sorted((ROOT / "cuda_ops" / "csrc" / "cuda").glob("*.cuh")):
         assert not re.search(r"#include.*(torch|tensors\.h|glue\.h)|torch::", header.read_text()), header.name
