@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -148,3 +150,37 @@ def test_the_kits_packages_are_locked() -> None:
     locked = re.findall(r"^([\w-]+)==", (ROOT / "requirements.lock").read_text(), re.M)
     assert set(MISSING + MISSING_TO_BUILD) <= set(locked)
     assert not {"torch", "numpy"} & {*MISSING, *MISSING_TO_BUILD}
+
+
+# A stage whose second case breaks the process, or hangs in silence.
+STAGE = """
+import os, time
+from benchmarks.gpu_record import Stage
+stage = Stage("", "x.json")
+stage.case("first", lambda: {"value": 1})
+stage.case("second", lambda: BREAK)
+stage.case("third", lambda: {"value": 3})
+stage.finish()
+"""
+
+
+@pytest.mark.parametrize(("breaks", "word"), [("os._exit(5)", "exit status 5"), ("time.sleep(60)", "not a line for")])
+def test_a_crash_or_a_hang_costs_one_case(
+    breaks: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("gpu_check", ROOT / "scripts" / "gpu_check.py")
+    gpu_check = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "gpu_check", gpu_check)
+    spec.loader.exec_module(gpu_check)
+    (tmp_path / "broken_stage.py").write_text(STAGE.replace("BREAK", breaks))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
+    monkeypatch.setitem(gpu_check.STAGES, "broken", ("broken_stage", 60))
+    monkeypatch.setattr(gpu_check, "SILENCE_S", 12)
+    arguments = argparse.Namespace(out=tmp_path, work=tmp_path, kit=None, store=None, rehearse=True)
+    with (tmp_path / "log.txt").open("w") as file:
+        outcome = gpu_check.run_stage("broken", 60, arguments, gpu_check.Log(file))
+    assert (outcome.status, outcome.passed, outcome.failed) == ("failed", 2, ["second"])
+    cases = {case["name"]: case for case in json.loads((tmp_path / "broken.json").read_text())["cases"]}
+    assert cases["third"]["value"] == 3
+    assert "did not finish" in cases["second"]["error"]
+    assert word in (tmp_path / "log.txt").read_text()
