@@ -13,8 +13,18 @@ from pointseg.scannet.synthetic.shapes import Group, Thing
 
 CELL = 0.05  # side of a cell of the floor plan, metres
 GAP = 0.03  # free space kept between things, metres
+MOST_CANDIDATES = 80  # places tried for a thing before it is left out
 
 Rect = tuple[float, float, float, float]  # x0, x1, y0, y1 on the floor, or x0, x1, z0, z1 on a wall
+
+
+Frame = tuple[float, float, float]  # x, y, angle of a local frame in the room
+ROOM_FRAME: Frame = (0.0, 0.0, 0.0)
+
+
+def from_frame(frame: Frame, x: float, y: float) -> tuple[float, float]:
+    cos, sin = math.cos(frame[2]), math.sin(frame[2])
+    return frame[0] + x * cos - y * sin, frame[1] + x * sin + y * cos
 
 
 @dataclass
@@ -26,20 +36,19 @@ class Wall:
     length: float
     openings: list[Rect] = field(default_factory=list)  # cut out: doors, windows, what is hidden behind furniture
     taken: list[Rect] = field(default_factory=list)  # everything that stands at it or hangs on it
+    outer: bool = True  # no room of the same flat lies behind it: windows and the front door go here
 
     @classmethod
     def between(cls, start: np.ndarray, end: np.ndarray) -> Wall:
         dx, dy = end - start
         return cls((float(start[0]), float(start[1])), math.atan2(dy, dx), math.hypot(dx, dy))
 
-    def to_room(self, x: float, y: float) -> tuple[float, float]:
-        cos, sin = math.cos(self.angle), math.sin(self.angle)
-        return self.start[0] + x * cos - y * sin, self.start[1] + x * sin + y * cos
+    @property
+    def frame(self) -> Frame:
+        return *self.start, self.angle
 
-    def floor_rect(self, x0: float, x1: float, y0: float, y1: float) -> Rect:
-        """The room's rectangle of a rectangle given along the wall."""
-        (ax, ay), (bx, by) = self.to_room(x0, y0), self.to_room(x1, y1)
-        return min(ax, bx), max(ax, bx), min(ay, by), max(ay, by)
+    def to_room(self, x: float, y: float) -> tuple[float, float]:
+        return from_frame(self.frame, x, y)
 
     def is_free(self, rect: Rect) -> bool:
         x0, x1, z0, z1 = rect
@@ -58,60 +67,103 @@ class Spot:
     along: float = 0.0  # local x on the wall
 
     def to_room(self, x: float, y: float) -> tuple[float, float]:
-        cos, sin = math.cos(self.angle), math.sin(self.angle)
-        return self.x + x * cos - y * sin, self.y + x * sin + y * cos
+        return from_frame((self.x, self.y, self.angle), x, y)
 
 
 class FloorPlan:
-    """Which cells of the floor carry something (`solid`) and which must stay walkable (`kept`)."""
+    """Which cells of the floor carry something (`solid`) and which must stay walkable (`kept`).
 
-    def __init__(self, outline: np.ndarray) -> None:
-        """`outline [K, 2]`: corners of the room, counter-clockwise, edges parallel to the axes, minimum at (0, 0)."""
-        self.shape = tuple(round(extent / CELL) for extent in outline.max(0))
+    Areas are given as a rectangle in a local frame, which may be turned by any angle.
+    """
+
+    def __init__(self, outlines: Sequence[np.ndarray]) -> None:
+        """`outlines`: corners [K, 2] of each room, counter-clockwise; the common minimum is at (0, 0)."""
+        self.shape = tuple(round(extent / CELL) for extent in np.concatenate(outlines).max(0))
         x, y = ((np.arange(extent) + 0.5) * CELL for extent in self.shape)
         inside = np.zeros(self.shape, dtype=bool)
-        for (ax, ay), (bx, _) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
-            # Crossing number of a ray towards +y: only edges along x count.
-            crossed = (x > min(ax, bx)) & (x < max(ax, bx))
-            inside ^= crossed[:, None] & (y < ay)
+        for outline in outlines:
+            for (ax, ay), (bx, by) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+                # Crossing number of a ray towards +y: edges along y do not count.
+                if abs(bx - ax) > 1e-9:
+                    crossed = (x > min(ax, bx)) & (x < max(ax, bx))
+                    inside ^= crossed[:, None] & (y < (ay + (x - ax) * (by - ay) / (bx - ax))[:, None])
         self.solid = ~inside
         self.kept = np.zeros(self.shape, dtype=bool)
 
-    def _cells(self, rect: Rect) -> tuple[slice, slice] | None:
-        """The cells a rectangle touches; None if it leaves the plan."""
-        low = [math.floor(edge / CELL + 1e-6) for edge in (rect[0], rect[2])]
-        high = [math.ceil(edge / CELL - 1e-6) for edge in (rect[1], rect[3])]
+    def _cells(self, frame: Frame, rect: Rect, *, clip: bool = False) -> tuple[slice, slice, np.ndarray | bool] | None:
+        """The block of cells a rectangle touches and which of them it covers; None if it leaves the plan."""
+        corners = [from_frame(frame, x, y) for x in rect[:2] for y in rect[2:]]
+        low = [math.floor(min(c[axis] for c in corners) / CELL + 1e-6) for axis in (0, 1)]
+        high = [math.ceil(max(c[axis] for c in corners) / CELL - 1e-6) for axis in (0, 1)]
+        if clip:
+            low = [max(edge, 0) for edge in low]
+            high = [min(edge, extent) for edge, extent in zip(high, self.shape, strict=True)]
         if min(low) < 0 or high[0] > self.shape[0] or high[1] > self.shape[1]:
             return None
-        return slice(low[0], high[0]), slice(low[1], high[1])
+        block = slice(low[0], high[0]), slice(low[1], high[1])
+        cos, sin = math.cos(frame[2]), math.sin(frame[2])
+        if abs(sin * cos) < 1e-3:
+            return *block, True
+        x = ((np.arange(low[0], high[0]) + 0.5) * CELL - frame[0])[:, None]
+        y = (np.arange(low[1], high[1]) + 0.5) * CELL - frame[1]
+        along, out, margin = x * cos + y * sin, y * cos - x * sin, 0.5 * CELL
+        covered = (along > rect[0] - margin) & (along < rect[1] + margin)
+        return *block, covered & (out > rect[2] - margin) & (out < rect[3] + margin)
 
-    def is_free(self, rect: Rect, *, may_use_kept: bool = False) -> bool:
-        cells = self._cells(rect)
-        if cells is None or self.solid[cells].any():
+    def is_free(self, frame: Frame, rect: Rect, *, may_use_kept: bool = False) -> bool:
+        cells = self._cells(frame, rect)
+        if cells is None:
             return False
-        return may_use_kept or not self.kept[cells].any()
+        x, y, covered = cells
+        if (self.solid[x, y] & covered).any():
+            return False
+        return may_use_kept or not (self.kept[x, y] & covered).any()
 
-    def occupy(self, rect: Rect) -> None:
-        cells = self._cells(rect)
-        if cells is not None:
-            self.solid[cells] = True
+    def occupy(self, frame: Frame, rect: Rect) -> None:
+        x, y, covered = self._cells(frame, rect, clip=True)
+        self.solid[x, y] |= covered
 
-    def keep(self, rect: Rect) -> None:
-        x0, x1, y0, y1 = rect
-        extent_x, extent_y = (extent * CELL for extent in self.shape)
-        cells = self._cells((max(x0, 0), min(x1, extent_x), max(y0, 0), min(y1, extent_y)))
-        if cells is not None:
-            self.kept[cells] = True
+    def keep(self, frame: Frame, rect: Rect) -> None:
+        x, y, covered = self._cells(frame, rect, clip=True)
+        self.kept[x, y] |= covered
+
+    def open_up(self, frame: Frame, rect: Rect) -> None:
+        """Makes walkable floor of the rectangle, as a doorway does."""
+        x, y, covered = self._cells(frame, rect, clip=True)
+        self.solid[x, y] &= ~np.broadcast_to(covered, self.solid[x, y].shape)
+        self.kept[x, y] |= covered
 
 
 class Room:
-    """A room being furnished. Everything random comes from `rng`; `things` is the result."""
+    """A room being furnished. Everything random comes from `rng`; `things` is the result.
 
-    def __init__(self, rng: Generator, step: float, outline: np.ndarray, height: float) -> None:
+    A flat is a room of several `parts`, rooms of their own that share the plan and the things.
+    """
+
+    def __init__(
+        self, rng: Generator, step: float, outline: np.ndarray, height: float, *, flat: Room | None = None
+    ) -> None:
+        """`outline [K, 2]`: corners, counter-clockwise, metres."""
         self.rng, self.step, self.outline, self.height = rng, step, outline, height
-        self.plan = FloorPlan(outline)
+        self.plan = flat.plan if flat else FloorPlan([outline])
+        self.things: list[Thing] = flat.things if flat else []
         self.walls = [Wall.between(*ends) for ends in zip(outline, np.roll(outline, -1, axis=0), strict=True)]
-        self.things: list[Thing] = []
+        self.floor = outline  # what is floored; more than the outline where a slanted wall hides a corner
+        self.parts = [self]
+
+    @classmethod
+    def of_parts(cls, rng: Generator, step: float, outlines: Sequence[np.ndarray], height: float) -> Room:
+        (x0, y0), (x1, y1) = np.concatenate(outlines).min(0), np.concatenate(outlines).max(0)
+        flat = cls(rng, step, np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), height)
+        flat.plan = FloorPlan(outlines)
+        flat.parts = [cls(rng, step, outline, height, flat=flat) for outline in outlines]
+        flat.walls = [wall for part in flat.parts for wall in part.walls]
+        return flat
+
+    @property
+    def area(self) -> float:
+        x, y = self.outline.T
+        return float(abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2)
 
     def against_wall(
         self, group: Group, *, front: float = 0.5, corner: bool = False, walls: Sequence[Wall] | None = None
@@ -125,41 +177,60 @@ class Room:
 
     def against_wall_at(self, group: Group, wall: Wall, along: float, *, front: float = 0.3) -> Spot | None:
         """`against_wall` at one place: the middle of the group's back at local x `along` of the wall."""
-        half, gap = group.width / 2, 0.025
-        if along - half < GAP or along + half > wall.length - GAP:
-            return None
-        body = wall.floor_rect(along - half, along + half, 0.0, group.depth + gap)
-        before = wall.floor_rect(along - half, along + half, group.depth + gap, group.depth + gap + front)
-        on_wall = (along - half, along + half, 0.0, group.height)
-        free = wall.is_free(on_wall) and self.plan.is_free(body) and self.plan.is_free(before, may_use_kept=True)
-        if not free:
-            return None
-        self.plan.occupy(body)
-        self.plan.keep(before)
-        wall.taken.append(on_wall)
-        if group.covers:
-            wall.openings.append((along - half + 0.02, along + half - 0.02, 0.0, group.height - 0.02))
-        return self._stand(group, *wall.to_room(along, gap), wall.angle, wall, along)
+        spots = self._row_at([group], wall, along - group.width / 2, front)
+        return spots[0] if spots else None
 
-    def in_the_open(self, group: Group, *, around: float = 0.6) -> Spot | None:
-        """Puts the group away from walls, `around` metres kept free on all sides."""
-        for _ in range(60):
-            turned = self.rng.random() < 0.5
-            width, depth = (group.depth, group.width) if turned else (group.width, group.depth)
-            extent_x, extent_y = (extent * CELL for extent in self.plan.shape)
-            if extent_x < width or extent_y < depth:
-                continue
-            x0, y0 = self.rng.uniform(0, extent_x - width), self.rng.uniform(0, extent_y - depth)
-            body = (x0, x0 + width, y0, y0 + depth)
-            wide = (x0 - around, x0 + width + around, y0 - around, y0 + depth + around)
-            if self.plan.is_free(body) and self.plan.is_free(wide, may_use_kept=True):
-                self.plan.occupy(body)
-                self.plan.keep(wide)
-                middle = (x0 + width / 2, y0 + depth / 2)
-                angle = (math.pi / 2 if turned else 0.0) + (math.pi if self.rng.random() < 0.5 else 0.0)
-                # The local origin is the middle of the group's back.
-                back = (middle[0] + math.sin(angle) * group.depth / 2, middle[1] - math.cos(angle) * group.depth / 2)
-                return self._stand(group, *back, angle)
+    def row(self, groups: Sequence[Group], *, front: float = 0.5, corner: bool = False) -> list[Spot]:
+        """Puts groups side by side with their backs to one wall, as in a kitchen; none if they fit nowhere."""
+        width = sum(group.width for group in groups)
+        for wall, along in self.wall_candidates(width, corner, self.walls):
+            spots = self._row_at(groups, wall, along - width / 2, front)
+            if spots:
+                return spots
+        return []
+
+    def _row_at(self, groups: Sequence[Group], wall: Wall, start: float, front: float) -> list[Spot]:
+        """The groups from local x `start` of the wall on, if all that floor and wall is free."""
+        gap, width, depth = 0.02, sum(g.width for g in groups), max(g.depth for g in groups)
+        if start < GAP or start + width > wall.length - GAP:
+            return []
+        edges = np.cumsum([start, *(group.width for group in groups)])
+        on_wall = [(float(a), float(b), 0.0, g.height) for a, b, g in zip(edges[:-1], edges[1:], groups, strict=True)]
+        body = (start, start + width, 0.0, depth + gap)
+        before = (start, start + width, depth + gap, depth + gap + front)
+        free = (
+            all(wall.is_free(rect) for rect in on_wall)
+            and self.plan.is_free(wall.frame, body)
+            and self.plan.is_free(wall.frame, before, may_use_kept=True)
+        )
+        if not free:
+            return []
+        self.plan.occupy(wall.frame, body)
+        self.plan.keep(wall.frame, before)
+        wall.taken += on_wall
+        spots = []
+        for group, (x0, x1, _, _) in zip(groups, on_wall, strict=True):
+            if group.covers:
+                wall.openings.append((x0 + 0.02, x1 - 0.02, 0.0, group.height - 0.02))
+            along, turn = (x0 + x1) / 2, 0.0
+            if not group.covers and len(groups) == 1:
+                turn = float(np.clip(self.rng.normal(0, 0.5), -1, 1)) * min(0.06, 0.03 / group.width)
+            spots.append(self._stand(group, *wall.to_room(along, gap), wall.angle + turn, wall, along))
+        return spots
+
+    def in_the_open(self, group: Group, *, around: float = 0.6, square: bool = True) -> Spot | None:
+        """Puts the group away from walls, `around` metres kept free on all sides; turned at will if not `square`."""
+        low, high, half = self.outline.min(0), self.outline.max(0), group.width / 2
+        for _ in range(40):
+            angle = self.rng.integers(4) * math.pi / 2 if square else self.rng.uniform(0, 2 * math.pi)
+            x, y = self.rng.uniform(low, high)
+            back = (x + math.sin(angle) * group.depth / 2, y - math.cos(angle) * group.depth / 2)
+            frame, body = (*back, float(angle)), (-half, half, 0.0, group.depth)
+            wide = (-half - around, half + around, -around, group.depth + around)
+            if self.plan.is_free(frame, body) and self.plan.is_free(frame, wide, may_use_kept=True):
+                self.plan.occupy(frame, body)
+                self.plan.keep(frame, wide)
+                return self._stand(group, *frame)
         return None
 
     def at(self, group: Group, x: float, y: float, angle: float, *, tuck: float = 0.0) -> Spot | None:
@@ -167,19 +238,17 @@ class Room:
 
         The front `tuck` metres may reach under something else, as a chair does at a table.
         """
-        back = (x + math.sin(angle) * group.depth / 2, y - math.cos(angle) * group.depth / 2)
-        spot = Spot(*back, angle, group)
-        half = group.width / 2
-        corners = np.array([spot.to_room(a, b) for a in (-half, half) for b in (0.0, group.depth - tuck)])
-        (x0, y0), (x1, y1) = corners.min(0), corners.max(0)
-        if not self.plan.is_free((x0, x1, y0, y1), may_use_kept=True):
+        frame = (x + math.sin(angle) * group.depth / 2, y - math.cos(angle) * group.depth / 2, angle)
+        body = (-group.width / 2, group.width / 2, 0.0, group.depth - tuck)
+        if not self.plan.is_free(frame, body, may_use_kept=True):
             return None
-        self.plan.occupy((x0, x1, y0, y1))
-        return self._stand(group, *back, angle)
+        self.plan.occupy(frame, body)
+        return self._stand(group, *frame)
 
     def on_top(self, spot: Spot, group: Group, x: float, y: float, turn: float = 0.0) -> None:
         """Puts the group on a thing at (x, y) of that thing's frame."""
-        self.things += group.placed(*spot.to_room(x, y), spot.angle + turn, spot.group.height + 0.002)
+        height = spot.group.tops[0].z if spot.group.tops else spot.group.height
+        self.things += group.placed(*spot.to_room(x, y), spot.angle + turn, height + 0.002)
 
     def hang(self, group: Group, z: float, *, wall: Wall | None = None, along: float | None = None) -> Spot | None:
         """Hangs the group on a wall with its lower edge at `z`; None if no wall has that place free."""
@@ -208,7 +277,7 @@ class Room:
             ends = [GAP + width / 2, wall.length - GAP - width / 2]
             places = ends if corner else [*np.arange(ends[0], ends[1], 0.12), ends[1]]
             candidates += [(wall, float(x)) for x in places]
-        order = self.rng.permutation(len(candidates))
+        order = self.rng.permutation(len(candidates))[:MOST_CANDIDATES]
         return [candidates[i] for i in order]
 
     def _stand(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.random import Generator
 
 Vec3 = tuple[float, float, float]
+ALL = "-x +x -y +y +z -z"  # the faces of a box that is seen from below too
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Thing:
         centre: tuple[float, float] = (0.0, 0.0),
         half: tuple[float, float] = (1.0, 1.0),
         exponent: float = 2.0,
+        seen: float = 1.0,
     ) -> None:
         """A body around a vertical axis: cross-sections are superellipses with half axes `half` times a scale.
 
@@ -90,7 +92,7 @@ class Thing:
         points = np.empty((len(around), len(scale), 3))
         points[..., :2] = np.array(centre) + around[:, None] * scale[:, None]
         points[..., 2] = height
-        self.add(points, color)
+        self.add(points, color, seen)
 
     def rod(self, x: float, y: float, z: tuple[float, float], radius: float, color: Vec3) -> None:
         """A vertical round bar."""
@@ -155,6 +157,101 @@ class Thing:
         shade = 0.9 + 0.1 * np.sin(phase)[None, :, None] * np.ones((len(up), 1, 1))
         self.add(points, np.asarray(color) * shade)
 
+    def bar(self, start: Vec3, end: Vec3, radius: float | tuple[float, float], color: Vec3, *, sides: int = 6) -> None:
+        """A straight bar between two points, closed at both ends; two radii make it taper."""
+        first, last = (radius, radius) if isinstance(radius, (int, float)) else radius
+        a, b = np.array(start), np.array(end)
+        axis = (b - a) / math.dist(start, end)
+        u = np.cross(axis, (0.0, 0.0, 1.0) if abs(axis[2]) < 0.9 else (1.0, 0.0, 0.0))
+        u /= math.sqrt(float(u @ u))
+        v = np.cross(axis, u)
+        angle = np.linspace(0.0, 2 * math.pi, sides + 1)
+        ring = np.cos(angle)[:, None] * u + np.sin(angle)[:, None] * v
+        share = lines(0.0, 1.0, min(self.step / math.dist(start, end), 1.0))
+        share, size = np.r_[0.0, share, 1.0], np.r_[0.0, first + (last - first) * share, 0.0]
+        self.add((a + share[:, None] * (b - a)) + ring[:, None] * size[:, None], color)
+
+    def ball(self, centre: Vec3, half: Vec3, color: Vec3, *, exponent: float = 2.0, across: float = 2.0) -> None:
+        """A superellipsoid: `exponent` upright, `across` in plan; 2 is an ellipsoid, more is a rounded box."""
+        angle = np.linspace(-math.pi / 2, math.pi / 2, max(5, math.ceil(math.pi * max(half[2], 0.05) / self.step) + 1))
+        cos, sin = np.cos(angle), np.sin(angle)
+        profile = np.column_stack(
+            [np.abs(cos) ** (2 / exponent), centre[2] + half[2] * np.sign(sin) * np.abs(sin) ** (2 / exponent)]
+        )
+        profile[0, 0] = profile[-1, 0] = 0.0
+        around = [(float(s), float(z)) for s, z in profile]
+        self.turned(around, color, centre=centre[:2], half=half[:2], exponent=across)
+
+    def draped(
+        self,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        z: float,
+        hang: tuple[float, float, float, float],
+        color: Vec3,
+        rng: Generator,
+        *,
+        wrinkle: float = 0.012,
+    ) -> None:
+        """A blanket over the block `x`, `y` of height `z`, hanging down by `hang` = (-x, +x, -y, +y) at its sides."""
+        width, depth, out = x[1] - x[0], y[1] - y[0], 0.015
+        s = lines(-hang[0], width + hang[1], self.step)
+        t = lines(-hang[2], depth + hang[3], self.step)
+        side, end = np.clip(s, 0, width), np.clip(t, 0, depth)
+        over_s, over_t = s - side, t - end
+        drop = np.maximum(np.abs(over_s)[:, None], np.abs(over_t))
+        waves = [rng.uniform(4, 16, 2) * rng.choice([-1, 1], 2) for _ in range(4)]
+        bumps = sum(np.sin(s[:, None] * a + t * b + rng.uniform(0, 6)) for a, b in waves) * wrinkle / 2
+        flare = out + 0.12 * rng.uniform(0, 1) * drop
+        points = np.empty((len(s), len(t), 3))
+        points[..., 0] = x[0] + side[:, None] + np.sign(over_s)[:, None] * (flare + np.abs(bumps))
+        points[..., 1] = y[0] + end + np.sign(over_t) * (flare + np.abs(bumps))
+        points[..., 2] = z + np.where(drop > 0, 0.0, bumps + wrinkle) - drop
+        shade = 1 + 3 * np.clip(bumps, -0.03, 0.03)
+        self.add(points, np.clip(np.asarray(color) * shade[..., None], 0, 1))
+
+    def heap(
+        self, centre: tuple[float, float], half: tuple[float, float], z: float, top: float, color: Vec3, rng: Generator
+    ) -> None:
+        """A crumpled lump on a surface at `z`: clothes, a thrown blanket."""
+        start = len(self.sheets)
+        self.ball((*centre, z), (*half, top), color, exponent=2.0, across=2.5)
+        points = self.sheets[start].points
+        for _ in range(5):
+            k = rng.normal(0, 14, 2)
+            points[..., 2] += 0.12 * top * np.sin(points[..., 0] * k[0] + points[..., 1] * k[1] + rng.uniform(0, 6))
+        points[..., 2] = np.maximum(points[..., 2], z)
+
+    def mirrored(self) -> Thing:
+        """The same object with x turned round; outward sides stay outward."""
+        return Thing(
+            self.category,
+            self.step,
+            [
+                Sheet(
+                    (s.points * (-1, 1, 1)).swapaxes(0, 1),
+                    s.color if s.color.ndim == 1 else s.color.swapaxes(0, 1),
+                    s.seen,
+                )
+                for s in self.sheets
+            ],
+        )
+
+    def pitched(self, angle: float, y: float, z: float) -> Thing:
+        """The same object tilted about the line parallel to x through (y, z); positive leans it back, towards -y."""
+        cos, sin = math.cos(angle), math.sin(angle)
+
+        def tilt(points: np.ndarray) -> np.ndarray:
+            out, up = points[..., 1] - y, points[..., 2] - z
+            return np.stack([points[..., 0], y + out * cos - up * sin, z + out * sin + up * cos], axis=-1)
+
+        return Thing(self.category, self.step, [Sheet(tilt(s.points), s.color, s.seen) for s in self.sheets])
+
+    def take(self, *parts: Thing) -> None:
+        """Adds the surfaces of parts that were built apart."""
+        for part in parts:
+            self.sheets += part.sheets
+
     def placed(self, x: float, y: float, angle: float, z: float = 0.0) -> Thing:
         """The same object turned by `angle` (radians, counter-clockwise) and moved to (x, y, z)."""
         cos, sin = math.cos(angle), math.sin(angle)
@@ -170,6 +267,16 @@ class Thing:
         return Thing(self.category, self.step, sheets)
 
 
+@dataclass(frozen=True)
+class Surface:
+    """A level rectangle in a group's frame on which small things can stand: a top, a board, the floor beneath."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    z: float
+    clear: float  # free height above it, metres
+
+
 @dataclass
 class Group:
     """Things that stand together, the main one first: footprint x in [-width/2, width/2], y in [0, depth]."""
@@ -179,6 +286,7 @@ class Group:
     height: float
     things: list[Thing]
     covers: bool = False  # hides the wall behind it altogether
+    tops: list[Surface] = field(default_factory=list)  # where clutter may lie, the main top first
 
     def placed(self, x: float, y: float, angle: float, z: float = 0.0) -> list[Thing]:
         return [thing.placed(x, y, angle, z) for thing in self.things]
