@@ -217,7 +217,7 @@ def test_things_stand_inside_their_room(number: int) -> None:
         points = points[np.isfinite(points[:, 0])]
         assert points[:, 2].min() > -0.06, thing.category
         assert points[:, 2].max() < room.height + 0.1, thing.category
-        if thing.category != "floor":  # a strip of the next room's floor shows through an open door
+        if thing.category not in ("floor", "door"):  # doors open outwards too, and show a strip of the next floor
             assert (points[:, :2] > low).all(), thing.category
             assert (points[:, :2] < high).all(), thing.category
 

@@ -58,7 +58,7 @@ def covered(room: Room, spot: Spot | None, kinds: Sequence[clutter.Maker], share
 
 
 def windows(room: Room, most: int, *, curtains: float = 0.3) -> None:
-    for _ in range(room.rng.integers(0, most + 1)):
+    for _ in range(room.rng.binomial(most, 0.45)):
         add_window(room, curtains=curtains)
 
 
@@ -127,7 +127,7 @@ def table_place(
     *,
     around: float = 0.6,
     seat: Builder | None = None,
-    share: float = 0.8,
+    share: float = 0.75,
     fill: float = 0.12,
 ) -> Spot | None:
     """A table with chairs of one design on its sides, facing it, and things on it and under it."""
@@ -215,7 +215,7 @@ def tv_place(room: Room) -> None:
 def kitchen_place(room: Room, width: float, *, island: bool = False) -> kitchens.KitchenStyle:
     """A run of refrigerator, counters, stove and sink in some order, cabinets and a hood above, a second run."""
     rng, step, style = room.rng, room.step, kitchens.KitchenStyle(room.rng)
-    fridge = cabinets.refrigerator(rng, step)
+    fridge, has_fridge = cabinets.refrigerator(rng, step), rng.random() < 0.75
     for shorter in (1.0, 0.75, 0.55, 0.4):
         length = width * shorter
         cut = length * rng.uniform(0.35, 0.65)
@@ -227,7 +227,7 @@ def kitchen_place(room: Room, width: float, *, island: bool = False) -> kitchens
         ]
         if shorter < 0.5:
             parts = [kitchens.kitchen_counter(rng, step, max(length, 0.8), style, with_sink=True)]
-        if shorter > 0.5 or rng.random() < 0.5:
+        if has_fridge and (shorter > 0.5 or rng.random() < 0.5):
             parts.insert(0 if rng.random() < 0.7 else len(parts), fridge)
         spots = room.row(parts, front=0.7)
         if spots:
@@ -236,7 +236,7 @@ def kitchen_place(room: Room, width: float, *, island: bool = False) -> kitchens
         _above(room, spot, style)
         kind = clutter.STORE if spot.group is fridge else clutter.KITCHEN
         covered(room, spot, kind, 0.22, most=9)
-    if spots and all(spot.group is not fridge for spot in spots):
+    if has_fridge and all(spot.group is not fridge for spot in spots):
         covered(room, room.against_wall(fridge, front=0.5, corner=True), clutter.STORE, 0.2)
     if rng.random() < 0.45:
         second = kitchens.kitchen_counter(rng, step, rng.uniform(0.8, 2.0), style, with_sink=False)
@@ -276,7 +276,7 @@ def _above(room: Room, spot: Spot, style: kitchens.KitchenStyle) -> None:
 def pictures(room: Room, mean: float, *, large: float = 0.15) -> None:
     """Pictures and posters; the share `large` are as big as windows and boards."""
     rng = room.rng
-    for _ in range(rng.poisson(mean)):
+    for _ in range(rng.poisson(0.6 * mean)):
         category = "picture" if rng.random() < 0.85 else "poster"
         width, height = rng.uniform(0.7, 1.5, 2) if rng.random() < large else rng.uniform(0.2, 0.65, 2)
         height = min(height, room.height - 1.25)

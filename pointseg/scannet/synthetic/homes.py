@@ -61,7 +61,7 @@ def bedroom(room: Room) -> None:
     if room.area > 12 and rng.random() < 0.25:
         bed_place(room, widest=1.2)  # a hotel's second bed
     maybe(0.55, room, wardrobe if rng.random() < 0.7 else cabinets.cabinet)
-    windows(room, 2, curtains=0.5)
+    windows(room, 2, curtains=0.85)
     if rng.random() < 0.5:
         desk_place(room)
     if rng.random() < 0.4:
@@ -80,7 +80,7 @@ def bedroom(room: Room) -> None:
 
 def living_room(room: Room) -> None:
     rng = room.rng
-    windows(room, 2, curtains=0.4)
+    windows(room, 2, curtains=0.72)
     sofa_place(room)
     if room.area > 18 and rng.random() < 0.5:
         sofa_place(room)
@@ -152,7 +152,7 @@ def kitchen(room: Room) -> None:
 
 def dining_room(room: Room) -> None:
     rng = room.rng
-    windows(room, 2, curtains=0.4)
+    windows(room, 2, curtains=0.72)
     table_place(room, tables.table(rng, room.step, longest=2.4), share=0.9, fill=0.1)
     covered(room, maybe(0.7, room, cabinets.cabinet), clutter.SHELF, 0.25)
     covered(room, maybe(0.3, room, dresser), clutter.SHELF, 0.2)
@@ -220,7 +220,7 @@ def studio(room: Room) -> None:
     kitchen_place(room, rng.uniform(1.6, 2.6), island=rng.random() < 0.2)
     bed_place(room, widest=1.6)
     sofa_place(room)
-    windows(room, 2, curtains=0.4)
+    windows(room, 2, curtains=0.72)
     table_place(room, tables.table(rng, room.step, longest=1.4))
     if rng.random() < 0.4:
         tv_place(room)

@@ -17,8 +17,10 @@ WALL_DEPTH = 0.12  # how far a door's frame reaches into its wall, metres
 def add_door(room: Room, *, wide: bool = False) -> None:
     """A door in its frame: closed, ajar or open into the room or away from it; the floor before it stays free."""
     rng, plan = room.rng, room.plan
-    kind = rng.choice(["leaf", "double", "sliding"], p=(0.3, 0.5, 0.2) if wide else (0.9, 0.04, 0.06))
-    width = rng.uniform(0.78, 1.0) if kind == "leaf" else rng.uniform(1.4, 1.9)
+    kind = rng.choice(
+        ["leaf", "none", "double", "sliding"], p=(0.3, 0.0, 0.5, 0.2) if wide else (0.5, 0.45, 0.025, 0.025)
+    )
+    width = rng.uniform(1.4, 1.9) if kind in ("double", "sliding") else rng.uniform(0.75, 0.95)
     height = min(rng.uniform(1.95, 2.2), room.height - 0.15)
     for wall, x in room.wall_candidates(width + 0.24, False, outer_walls(room)):
         left, right = x - width / 2, x + width / 2
@@ -37,7 +39,7 @@ def add_door(room: Room, *, wide: bool = False) -> None:
             else:
                 openness = 0.0
         at = wall.to_room(x, 0.0)
-        things = _door(rng, room.step, width, height, openness, double=kind != "leaf")
+        things = _door(rng, room.step, width, height, openness, str(kind))
         room.things += [thing.placed(*at, wall.angle) for thing in things]
         return
 
@@ -54,9 +56,10 @@ def _openness(rng: Generator) -> float:
     return rng.uniform(0.15, 1.65) if kind < 0.8 else -rng.uniform(0.3, 1.5)
 
 
-def _door(rng: Generator, step: float, width: float, height: float, openness: float, *, double: bool) -> list[Thing]:
-    """Frame and leaves around local (0, 0); an open leaf shows a strip of the next room's floor."""
-    frame, color = Thing("doorframe", step), pick(rng, WOOD + WHITE)
+def _door(rng: Generator, step: float, width: float, height: float, openness: float, kind: str) -> list[Thing]:
+    """Frame and leaves around local (0, 0); an open doorway shows a strip of the next room's floor."""
+    # Most frames go to the wall, as annotators have it.
+    frame, color = Thing("doorframe" if rng.random() < 0.4 else "wall", step), pick(rng, WOOD + WHITE)
     edge, half = rng.uniform(0.05, 0.09), width / 2
     frame_color = color if rng.random() < 0.5 else pick(rng, WHITE + WOOD + METAL)
     for x0, x1, z0, z1, inner in (
@@ -67,18 +70,20 @@ def _door(rng: Generator, step: float, width: float, height: float, openness: fl
         frame.box((x0, -WALL_DEPTH, z0), (x1, rng.uniform(0.012, 0.03), z1), frame_color, faces=f"+y {inner}")
     depth = rng.uniform(0.02, 0.08)
     style, window = int(rng.integers(4)), rng.random() < 0.15
-    if double:
+    if kind in ("double", "sliding"):
         leaves = [_leaf(rng, step, half, height, color, style, window) for _ in range(2)]
-        offset = rng.uniform(0.0, 0.04)  # sliding leaves run one behind the other
+        offset = 0.04 if kind == "sliding" else 0.0  # sliding leaves run one behind the other
         return [frame, leaves[0].placed(-half, -depth, 0.0), leaves[1].placed(0.0, -depth - offset, 0.0)]
+    beyond = Thing("floor", step)
+    beyond.box((-half, -rng.uniform(0.3, 1.0), -0.05), (half, 0.0, 0.0), pick(rng, WOOD), faces="+z")
+    if kind == "none":
+        return [frame, beyond]
     leaf = _leaf(rng, step, width, height, color, style, window, both_sides=openness != 0)
     if rng.random() < 0.5:
         leaf = leaf.mirrored()  # hinged on the other side when closed
         leaf = leaf.placed(width, 0.0, 0.0)
     if not openness:
         return [frame, leaf.placed(-half, -depth, 0.0)]
-    beyond = Thing("floor", step)
-    beyond.box((-half, -rng.uniform(0.3, 1.0), -0.05), (half, 0.0, 0.0), pick(rng, WOOD), faces="+z")
     return [frame, leaf.placed(-half, 0.03 if openness > 0 else -WALL_DEPTH, openness), beyond]
 
 
@@ -177,7 +182,7 @@ def _add_curtains(room: Room, wall: Wall, x: float, window: float, top: float) -
     long = rng.random() < 0.7
     low = rng.uniform(0.02, 0.12) if long else rng.uniform(0.6, 0.75)
     high = min(room.height - 0.08, top + rng.uniform(0.08, 0.25))
-    cover = window * rng.uniform(0.12, 0.5)
+    cover = window * (0.52 if rng.random() < 0.5 else rng.uniform(0.12, 0.5))
     for side in (-1, 1):
         if rng.random() < 0.15:
             continue

@@ -9,9 +9,9 @@ from pointseg.scannet.synthetic.layout import Room, Wall
 from pointseg.scannet.synthetic.openings import add_passage
 from pointseg.scannet.synthetic.outlines import PARTITION, Passage, flat, outline
 from pointseg.scannet.synthetic.palette import FLOORING, WALL_PAINT, WHITE, WOOD, pick
-from pointseg.scannet.synthetic.shapes import Thing, broken_lines
+from pointseg.scannet.synthetic.shapes import Sheet, Thing, broken_lines
 
-CEILING_SHARE = 0.45  # rooms whose ceiling is there to be scanned
+CEILING_SHARE = 0.35  # rooms whose ceiling is there to be scanned
 
 
 def empty_room(rng: Generator, step: float, width: float, depth: float) -> Room:
@@ -79,8 +79,31 @@ def add_shell(room: Room) -> None:
         floor.add(_flat(part.floor, step), boards)
         floors.append(floor)
         ceiling.add(np.add(_flat(part.floor, step), (0, 0, room.height)).swapaxes(0, 1), pick(rng, WHITE))
-    has_ceiling = rng.random() < CEILING_SHARE
-    room.things[:0] = [walls, *floors, *([ceiling] if has_ceiling else [])]
+    room.things[:0] = [walls, *floors]
+    if rng.random() < CEILING_SHARE:
+        room.things.append(ceiling)
+    else:
+        room.things[:] = _cut_off(room)
+
+
+def _cut_off(room: Room) -> list[Thing]:
+    """The things without what is too high for a scan that never looked up: over a ragged line around the room."""
+    rng, level = room.rng, room.rng.uniform(1.2, 2.3)
+    waves = [(rng.normal(0, 1.5, 2), rng.uniform(0, 2 * np.pi)) for _ in range(3)]
+    cut = []
+    for thing in room.things:
+        sheets = []
+        for sheet in thing.sheets:
+            x, y, z = np.moveaxis(sheet.points, -1, 0)
+            if np.nanmax(z) > level - 0.45:
+                top = level + sum(0.15 * np.sin(x * k[0] + y * k[1] + phase) for k, phase in waves)
+                points = np.where((z > top)[..., None], np.nan, sheet.points)
+                sheet = Sheet(points, sheet.color, sheet.seen)
+            if np.isfinite(sheet.points).any():
+                sheets.append(sheet)
+        if sheets:
+            cut.append(Thing(thing.category, thing.step, sheets))
+    return cut
 
 
 def _flat(outline: np.ndarray, step: float) -> np.ndarray:

@@ -60,7 +60,7 @@ WORK_THINGS = (
 
 def office(room: Room) -> None:
     rng, step = room.rng, room.step
-    windows(room, 2, curtains=0.1)
+    windows(room, 2, curtains=0.18)
     if room.area > 18 and rng.random() < 0.5:
         _desk_blocks(room, int(rng.integers(1, 3)))
     for _ in range(rng.integers(1, 4)):
@@ -117,11 +117,11 @@ def classroom(room: Room) -> None:
     for y in np.arange(2.0, float(np.ptp(room.outline, axis=0).max()), pitch_y)[:6]:
         for x in across:
             at = front.to_room(float(x), float(y) + rng.normal(0, 0.02))
-            spot = room.at(design, *at, front.angle + rng.normal(0, 0.02)) if rng.random() < 0.92 else None
+            spot = room.at(design, *at, front.angle + rng.normal(0, 0.02)) if rng.random() < 0.85 else None
             if spot is None:
                 continue
             covered(room, spot, clutter.DESK[2:], 0.08, most=3)
-            for place in np.linspace(-0.25, 0.25, max(1, int(width / 0.55))) * width if width > 1.0 else (0.0,):
+            for place in np.linspace(-0.25, 0.25, max(1, int(width / 0.8))) * width if width > 1.0 else (0.0,):
                 group = seat if rng.random() < 0.85 else chairs.chair(rng, step)
                 out = design.depth + group.depth / 2 + rng.uniform(-0.22, 0.15)
                 room.at(group, *spot.to_room(float(place), out), spot.angle + math.pi + rng.normal(0, 0.15), tuck=0.3)
@@ -131,7 +131,7 @@ def classroom(room: Room) -> None:
         desk_things(room, spot)
     if rng.random() < 0.3:
         room.against_wall(standing.podium(rng, step), front=0.1)
-    windows(room, 3, curtains=0.15)
+    windows(room, 3, curtains=0.27)
     for build, chance in ((cabinets.cabinet, 0.5), (storage.bookshelf, 0.4), (storage.shelf, 0.2), (files, 0.2)):
         covered(room, maybe(chance, room, build, front=0.3), clutter.SHELF, 0.3)
     if rng.random() < 0.4:
@@ -157,7 +157,7 @@ def conference_room(room: Room) -> None:
         board(room, str(rng.choice(["whiteboard", "projector screen", "bulletin board"])))
     if rng.random() < 0.4:
         tv_place(room)
-    windows(room, 2, curtains=0.15)
+    windows(room, 2, curtains=0.27)
     covered(room, maybe(0.5, room, cabinets.cabinet), clutter.TABLE, 0.2)
     if rng.random() < 0.2:
         shelves(room, storage.bookshelf, 0.3)
@@ -170,7 +170,7 @@ def conference_room(room: Room) -> None:
 def library(room: Room) -> None:
     """Bookshelves along the walls and in rows, tables to read at, easy chairs."""
     rng, step = room.rng, room.step
-    windows(room, 2, curtains=0.1)
+    windows(room, 2, curtains=0.18)
     width, height, fill = rng.uniform(0.75, 1.2), rng.uniform(1.2, 2.2), rng.uniform(0.4, 1.0)
     build = partial(storage.bookshelf, width=width, height=height, fill=fill)
     for _ in range(rng.integers(1, 4)):
@@ -195,7 +195,7 @@ def library(room: Room) -> None:
 
 def hallway(room: Room) -> None:
     rng = room.rng
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(rng.integers(0, 3)):
         add_door(room, wide=rng.random() < 0.2)
     for build, chance in (
         (chairs.bench, 0.35),
@@ -240,7 +240,7 @@ def copy_room(room: Room) -> None:
 def lobby(room: Room) -> None:
     """A place to wait: seats in groups, low tables, plants, a counter."""
     rng, step = room.rng, room.step
-    windows(room, 3, curtains=0.1)
+    windows(room, 3, curtains=0.18)
     for _ in range(rng.integers(1, 3)):
         sofa_place(room)
     for _ in range(rng.integers(1, 3)):
@@ -263,7 +263,7 @@ def lounge_kitchen(room: Room) -> None:
     """A staff kitchen: a run, a table or a bar, machines."""
     rng, step = room.rng, room.step
     kitchen_place(room, rng.uniform(1.6, 3.0), island=rng.random() < 0.25)
-    windows(room, 1, curtains=0.1)
+    windows(room, 1, curtains=0.18)
     for _ in range(rng.integers(1, 3)):
         high = rng.random() < 0.25
         table = tables.bar_table(rng, step) if high else tables.table(rng, step, longest=1.6)
@@ -305,7 +305,7 @@ def _stall(room: Room, wall: Wall, along: float, width: float, depth: float) -> 
 def anything(room: Room) -> None:
     """A hobby, play or exercise room: whatever people keep, in no order."""
     rng, step = room.rng, room.step
-    windows(room, 2, curtains=0.3)
+    windows(room, 2, curtains=0.54)
     for recipe, chance in ((sofa_place, 0.5), (desk_place, 0.6), (tv_place, 0.4), (stored, 0.4)):
         if rng.random() < chance:
             recipe(room)

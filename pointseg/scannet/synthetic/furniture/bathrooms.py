@@ -51,7 +51,7 @@ def toilet(rng: Generator, step: float) -> Group:
 
 
 def bathtub(rng: Generator, step: float, width: float) -> Group:
-    """A tub with its long side at the wall; along the open side a shower curtain on its rod, partly drawn, or a pane."""
+    """A tub with its long side at the wall; along the open side a shower curtain on its rod, or a pane."""
     depth, top, color = rng.uniform(0.66, 0.84), rng.uniform(0.42, 0.6), pick(rng, WHITE)
     tub = Thing("bathtub", step)
     exponent = rng.uniform(5, 10)
@@ -60,7 +60,7 @@ def bathtub(rng: Generator, step: float, width: float) -> Group:
     profile = [(1.0, 0.0), (1.0, top), (rim, top), (rim - slope, 0.2), (rim - slope - 0.08, 0.12), (0.0, 0.12)]
     tub.turned(profile, color, centre=(0, depth / 2), half=(width / 2, depth / 2), exponent=exponent)
     things = [tub]
-    kind = rng.choice(["curtain", "pane", "none"], p=(0.68, 0.12, 0.2))
+    kind = rng.choice(["curtain", "pane", "none"], p=(0.55, 0.13, 0.32))
     if kind == "curtain":
         things += _shower_curtain(rng, step, width, depth + 0.05)
     elif kind == "pane":
@@ -79,7 +79,7 @@ def bathtub(rng: Generator, step: float, width: float) -> Group:
 def _shower_curtain(rng: Generator, step: float, width: float, y: float) -> list[Thing]:
     """Cloth in folds from a rod across `width`, drawn aside or nearly closed."""
     curtain, rod = Thing("shower curtain", step), Thing("shower curtain rod", step)
-    drawn = width * rng.uniform(0.18, 0.75)
+    drawn = width * rng.uniform(0.12, 0.5)
     start = -width / 2 + 0.02 if rng.random() < 0.5 else width / 2 - drawn - 0.02
     z = (rng.uniform(0.12, 0.35), rng.uniform(1.8, 2.05))
     curtain.cloth((start, start + drawn), z, y, pick(rng, WHITE + BRIGHT + WHITE), rng.uniform(0.015, 0.045), rng)

@@ -150,7 +150,10 @@ def stand_on(
             thing.box((xx, y[0], 0), (xx + thick, y[1], top), color, faces="-x +x -y +y")
         if rng.random() < 0.7:
             thing.box(
-                (x[0], y[0] + 0.03, top - rng.uniform(0.25, 0.5)), (x[1], y[0] + 0.05, top), color, faces="-y +y -z"
+                (x[0], y[0] + 0.03, max(0.05, top - rng.uniform(0.25, 0.5))),
+                (x[1], y[0] + 0.05, top),
+                color,
+                faces="-y +y -z",
             )
     elif support == "pedestals":
         wide = min(0.45, (x[1] - x[0]) * 0.3)
