@@ -117,7 +117,7 @@ def run_stage(stage: str, seconds: float, arguments: argparse.Namespace, log: Lo
         command += ["--rehearse"] if arguments.rehearse else []
         command += ["--go-on"] if attempt else []
         status, reason = run_process(command, left + GRACE_S, left if stage == "build" else SILENCE_S, log)
-        if status in (0, 1) or not result.exists():
+        if status in (0, 1) or not result.exists() or time.monotonic() - started > seconds:
             break
         log(f"{stage}: {reason or f'exit status {status}'}; going on after the case that was running")
     cases = json.loads(result.read_text())["cases"] if result.exists() else []

@@ -47,4 +47,5 @@ if command -v nvcc >/dev/null; then
   "$python" -c 'import subprocess, sys; from pathlib import Path; from benchmarks import original
 subprocess.run(original.compile_command(Path(sys.argv[1]) / original.LIBRARY, "sm_90"), check=True)' "$folder/lib"
 fi
+[[ $(du -sm "$folder" | cut -f1) -lt 50 ]] || { echo "gpu_kit: $folder has 50 MB or more: fewer scenes" >&2; exit 1; }
 du -sh "$folder"
