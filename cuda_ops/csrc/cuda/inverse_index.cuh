@@ -5,7 +5,7 @@
 // moved on by one warp a slice that places its edges in order; so the result does not depend on the order in
 // which threads run. Edges whose target is outside [0, points) are left out.
 //
-// Bottleneck: latency of the placing warps, one memory round trip for 32 edges.
+// Bottleneck: latency of the placing warps, a memory round trip for 32 edges.
 #pragma once
 
 #include <algorithm>
@@ -73,15 +73,20 @@ __global__ void __launch_bounds__(kThreads) sum_counts_kernel(InversePlan plan, 
 
 // A warp for a slice: grid x over clouds, blockDim.x = 32 * slices.
 template <int kThreads>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     place_edges_kernel(const int* __restrict__ idx, InversePlan plan, int* counts, int* __restrict__ sorted) {
   const int lane = threadIdx.x % kWarp, slice = threadIdx.x / kWarp;
   const int64_t slice_begin = slice * plan.slice_edges;
   const int64_t slice_end = min(slice_begin + plan.slice_edges, plan.edges);
   for (int64_t b = blockIdx.x; b < plan.B; b += gridDim.x) {
+    const auto load = [&](int64_t edge) {
+      return edge < slice_end ? __ldg(idx + b * plan.edges + edge) : -1;
+    };
+    int next = load(slice_begin + lane);
     for (int64_t base = slice_begin; base < slice_end; base += kWarp) {
       const int64_t edge = base + lane;
-      const int target = edge < slice_end ? __ldg(idx + b * plan.edges + edge) : -1;
+      const int target = next;
+      next = load(edge + kWarp);  // while this round waits for its counts
       const bool valid = in_range(target, plan.points);
       // Lanes with the same target take consecutive places, in lane order; the lowest of them moves the count
       // on.
