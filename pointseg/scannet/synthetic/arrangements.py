@@ -127,8 +127,8 @@ def table_place(
     *,
     around: float = 0.6,
     seat: Builder | None = None,
-    share: float = 0.75,
-    fill: float = 0.12,
+    share: float = 0.7,
+    fill: float = 0.08,
 ) -> Spot | None:
     """A table with chairs of one design on its sides, facing it, and things on it and under it."""
     _rng, _step = room.rng, room.step
@@ -176,7 +176,7 @@ def sofa_place(room: Room) -> Spot | None:
     if spot is None:
         return None
     covered(room, spot, clutter.SOFT, 0.1, most=3)
-    if rng.random() < 0.75:
+    if rng.random() < 0.88:
         low = tables.coffee_table(rng, step)
         x, y = spot.to_room(rng.uniform(-0.2, 0.2), spot.group.depth + rng.uniform(0.3, 0.5) + low.depth / 2)
         covered(room, room.at(low, x, y, spot.angle + math.pi + rng.normal(0, 0.05)), clutter.TABLE, 0.2)
@@ -268,7 +268,7 @@ def _above(room: Room, spot: Spot, style: kitchens.KitchenStyle) -> None:
             over = kitchens.wall_cabinet(rng, step, spot.group.width - 0.1, style)
             if low + over.height < room.height - 0.02:
                 room.hang(over, low, wall=spot.wall, along=spot.along)
-    elif rng.random() < 0.75:
+    elif rng.random() < 0.6:
         over = kitchens.wall_cabinet(rng, step, spot.group.width - 0.1, style)
         room.hang(over, rng.uniform(1.35, 1.5), wall=spot.wall, along=spot.along)
 

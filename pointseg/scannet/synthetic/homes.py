@@ -60,7 +60,7 @@ def bedroom(room: Room) -> None:
     bed_place(room)
     if room.area > 12 and rng.random() < 0.25:
         bed_place(room, widest=1.2)  # a hotel's second bed
-    maybe(0.55, room, wardrobe if rng.random() < 0.7 else cabinets.cabinet)
+    maybe(0.55, room, wardrobe if rng.random() < 0.85 else cabinets.cabinet)
     windows(room, 2, curtains=0.85)
     if rng.random() < 0.5:
         desk_place(room)
@@ -86,17 +86,17 @@ def living_room(room: Room) -> None:
         sofa_place(room)
     if rng.random() < 0.75:
         tv_place(room)
-    if room.area > 14 and rng.random() < 0.55:
+    if room.area > 14 and rng.random() < 0.8:
         table_place(room, tables.table(rng, room.step, longest=2.0))
     for build, chance in ((sofas.armchair, 0.5), (sofas.armchair, 0.3), (chairs.chair, 0.3), (sofas.beanbag, 0.06)):
         covered(room, maybe(chance, room, build, front=0.2), clutter.SOFT, 0.15, most=2)
     if rng.random() < 0.35:
         shelves(room, storage.bookshelf if rng.random() < 0.65 else storage.shelf, 0.3)
-    covered(room, maybe(0.4, room, cabinets.cabinet), clutter.SHELF, 0.25)
+    covered(room, maybe(0.25, room, cabinets.cabinet), clutter.SHELF, 0.25)
     covered(room, maybe(0.08, room, standing.piano), clutter.SHELF, 0.2)
     if rng.random() < 0.2:
         desk_place(room)
-    covered(room, maybe(0.25, room, tables.end_table, front=0.1), clutter.SHELF, 0.3)
+    covered(room, maybe(0.5, room, tables.end_table, front=0.1), clutter.SHELF, 0.3)
     if rng.random() < 0.35:
         room.in_the_open(sofas.ottoman(rng, room.step), around=0.2, square=False)
     maybe(0.4, room, standing.radiator, front=0.05)
@@ -107,7 +107,7 @@ def bathroom(room: Room) -> None:
     rng, step = room.rng, room.step
     shortest = min(wall.length for wall in room.walls if wall.length >= 1.5)
     tub = None
-    if room.area > 4.0 and rng.random() < 0.62:
+    if room.area > 4.0 and rng.random() < 0.52:
         width = min(rng.uniform(1.5, 1.8), shortest - 0.08)
         tub = room.against_wall(bathrooms.bathtub(rng, step, width), front=0.4, corner=True)
         covered(room, tub, clutter.BATH, 0.3, most=4)
@@ -139,8 +139,8 @@ def kitchen(room: Room) -> None:
     kitchen_place(room, rng.uniform(2.0, 4.0), island=room.area > 13 and rng.random() < 0.5)
     if rng.random() < 0.55:
         add_window(room, sill=rng.uniform(0.95, 1.2), curtains=0.25)
-    if rng.random() < 0.75:
-        table_place(room, tables.table(rng, room.step, longest=1.6))
+    if rng.random() < 0.85:
+        table_place(room, tables.table(rng, room.step, longest=1.8))
     covered(room, maybe(0.3, room, cabinets.cabinet), clutter.KITCHEN, 0.3)
     covered(room, maybe(0.15, room, cabinets.washing_machine, front=0.3), clutter.STORE, 0.3)
     if rng.random() < 0.2:
@@ -154,7 +154,7 @@ def dining_room(room: Room) -> None:
     rng = room.rng
     windows(room, 2, curtains=0.72)
     table_place(room, tables.table(rng, room.step, longest=2.4), share=0.9, fill=0.1)
-    covered(room, maybe(0.7, room, cabinets.cabinet), clutter.SHELF, 0.25)
+    covered(room, maybe(0.5, room, cabinets.cabinet), clutter.SHELF, 0.25)
     covered(room, maybe(0.3, room, dresser), clutter.SHELF, 0.2)
     if rng.random() < 0.25:
         shelves(room, storage.bookshelf, 0.3)

@@ -143,7 +143,7 @@ def add_window(room: Room, *, sill: float | None = None, width: float | None = N
 
 def _window(rng: Generator, step: float, width: float, z: tuple[float, float]) -> list[Thing]:
     """Reveal, sill, frame, bars and glass around local x = 0; glass returns little to a depth camera."""
-    thing, deep, half = Thing("window", step), rng.uniform(0.03, 0.2), width / 2
+    thing, deep, half = Thing("window", step), rng.uniform(0.03, 0.18), width / 2
     color, bar = pick(rng, WHITE + WOOD[:1] + METAL[:2]), rng.uniform(0.03, 0.06)
     sill = Thing("windowsill", step)
     out = rng.uniform(0.0, 0.16)

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from pointseg.scannet.synthetic.layout import Room, Wall
 from pointseg.scannet.synthetic.openings import add_passage
 from pointseg.scannet.synthetic.outlines import PARTITION, Passage, flat, outline
-from pointseg.scannet.synthetic.palette import FLOORING, WALL_PAINT, WHITE, WOOD, pick
+from pointseg.scannet.synthetic.palette import FLOORING, WALL_PAINT, WHITE, WOOD, Color, pick
 from pointseg.scannet.synthetic.shapes import Sheet, Thing, broken_lines
 
 CEILING_SHARE = 0.35  # rooms whose ceiling is there to be scanned
@@ -76,7 +76,8 @@ def add_shell(room: Room) -> None:
                 own.wall_panel((0, wall.length), (0, skirting), 0.012, skirting_color, holes=holes)
             walls.sheets += own.placed(*wall.start, wall.angle).sheets
         floor = Thing("floor", step)
-        floor.add(_flat(part.floor, step), boards)
+        ground = _flat(part.floor, step)
+        floor.add(ground, _laid(rng, ground, boards))
         floors.append(floor)
         ceiling.add(np.add(_flat(part.floor, step), (0, 0, room.height)).swapaxes(0, 1), pick(rng, WHITE))
     room.things[:0] = [walls, *floors]
@@ -104,6 +105,25 @@ def _cut_off(room: Room) -> list[Thing]:
         if sheets:
             cut.append(Thing(thing.category, thing.step, sheets))
     return cut
+
+
+def _laid(rng: Generator, ground: np.ndarray, color: Color) -> np.ndarray:
+    """Colours [U, V, 3] of a floor laid in boards or tiles, each a little different, or of a speckled carpet."""
+    kind = rng.choice(["boards", "tiles", "carpet"], p=(0.4, 0.25, 0.35))
+    x, y = ground[..., 0], ground[..., 1]
+    if kind == "carpet":
+        shade = rng.normal(1.0, 0.05, x.shape)
+    else:
+        wide = rng.uniform(0.1, 0.2) if kind == "boards" else rng.uniform(0.25, 0.6)
+        long = rng.uniform(0.8, 1.6) if kind == "boards" else wide
+        across, along = np.nan_to_num([x / wide, y / long])
+        row = np.floor(across)
+        tile = np.floor(along + (0.37 * row if kind == "boards" else 0.0)) * 7919 + row * 104729
+        shade = 1.0 + rng.uniform(0.05, 0.12) * np.sin(tile)  # as good as random from one to the next
+        if kind == "tiles":
+            joint = (np.minimum(across % 1, along % 1) * wide) < 0.03
+            shade = np.where(joint, rng.uniform(0.75, 1.15), shade)
+    return np.clip(np.asarray(color) * shade[..., None], 0, 1)
 
 
 def _flat(outline: np.ndarray, step: float) -> np.ndarray:

@@ -69,10 +69,10 @@ def office(room: Room) -> None:
         shelves(room, storage.bookshelf, 0.3)
     if rng.random() < 0.3:
         shelves(room, storage.shelf, 0.4, clutter.DESK)
-    for build, chance in ((files, 0.7), (files, 0.4), (cabinets.cabinet, 0.45), (cabinets.mini_fridge, 0.1)):
+    for build, chance in ((files, 0.55), (files, 0.25), (cabinets.cabinet, 0.35), (cabinets.mini_fridge, 0.1)):
         covered(room, maybe(chance, room, build, front=0.3), clutter.DESK, 0.3)
-    if rng.random() < 0.4:
-        table_place(room, tables.table(rng, step, longest=1.5))
+    if rng.random() < 0.55:
+        table_place(room, tables.table(rng, step, longest=1.8))
     if rng.random() < 0.45:
         board(room, "whiteboard")
     if rng.random() < 0.2:
@@ -108,7 +108,7 @@ def classroom(room: Room) -> None:
     rng, step = room.rng, room.step
     front = max(room.walls, key=lambda wall: wall.length * rng.uniform(0.7, 1.0))
     board(room, "whiteboard" if rng.random() < 0.6 else "blackboard", wall=front)
-    category = "desk" if rng.random() < 0.4 else "table"
+    category = "desk" if rng.random() < 0.3 else "table"
     width, depth = rng.uniform(0.6, 1.6), rng.uniform(0.45, 0.75)
     design = tables.table(rng, step, width=width, depth=depth, category=category)
     seat = chairs.chair(rng, step)
@@ -132,7 +132,7 @@ def classroom(room: Room) -> None:
     if rng.random() < 0.3:
         room.against_wall(standing.podium(rng, step), front=0.1)
     windows(room, 3, curtains=0.27)
-    for build, chance in ((cabinets.cabinet, 0.5), (storage.bookshelf, 0.4), (storage.shelf, 0.2), (files, 0.2)):
+    for build, chance in ((cabinets.cabinet, 0.3), (storage.bookshelf, 0.4), (storage.shelf, 0.2), (files, 0.2)):
         covered(room, maybe(chance, room, build, front=0.3), clutter.SHELF, 0.3)
     if rng.random() < 0.4:
         board(room, str(rng.choice(["bulletin board", "whiteboard", "projector screen"])))
@@ -228,7 +228,7 @@ def copy_room(room: Room) -> None:
         covered(room, room.against_wall(counter), clutter.DESK, 0.35)
     else:
         covered(room, room.against_wall(kitchens.reception(rng, step)), clutter.DESK, 0.35)
-    for build, chance in ((tables.table, 0.4), (files, 0.5), (cabinets.cabinet, 0.5)):
+    for build, chance in ((tables.table, 0.4), (files, 0.4), (cabinets.cabinet, 0.35)):
         covered(room, maybe(chance, room, build, front=0.3), clutter.DESK, 0.3)
     shelves(room, partial(storage.bookshelf, category="shelf", fill=0.5), 0.4, clutter.DESK)
     if rng.random() < 0.3:
