@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointseg.errors import InputError
-from pointseg.prediction.formats import lzf_decompress, read_cloud
+from pointseg.prediction.formats import read_cloud
+from pointseg.prediction.formats.lzf import lzf_decompress
 from pointseg.scannet.ply import write_ply
 
 XYZ = np.array([[0.5, -1.25, 3.0], [np.nan, np.nan, np.nan], [100.0, 2e-3, 7.5], [1, 2, 3]], np.float32)
@@ -126,7 +127,7 @@ def test_pcd_without_colour_in_doubles_keeps_them(tmp_path: Path):
         ("cut3.pcd", _header("x y z", "4 4 4", "F F F", "1 1 1", 4, "binary_compressed") + b"\1", "48 bytes"),
         ("words.pcd", _header("x y z", "4 4 4", "F F F", "1 1 1", 1, "ascii") + b"a b c\n", "not the points"),
         ("kind.pcd", _header("x y z", "4 4 4", "F F F", "1 1 1", 1, "zip") + b"a b c\n", "DATA must be"),
-        ("xy.pcd", _header("x y", "4 4", "F F", "1 1", 1, "binary") + b"\0" * 8, "expected the fields x, y, z"),
+        ("xy.pcd", _header("x y", "4 4", "F F", "1 1", 1, "binary") + b"\0" * 8, "expected x, y and z, got x, y"),
         ("size.pcd", _header("x y z", "4 4 3", "F F F", "1 1 1", 1, "binary"), "SIZE 3"),
         ("none.pcd", _header("x y z", "4 4 4", "F F F", "1 1 1", 0, "binary"), "expected points, got none"),
         ("junk.pcd", bytes(range(256)), "without a DATA line"),
@@ -134,7 +135,7 @@ def test_pcd_without_colour_in_doubles_keeps_them(tmp_path: Path):
         ("ragged.xyz", b"1 2 3\n3 4\n", "expected numbers in columns"),
         ("empty.txt", b"", "expected lines that begin with x, y, z"),
         ("flat.npy", b"\x93NUMPY nonsense", "cannot be read"),
-        ("scan.las", b"LASF", r"expected a file named \.ply, \.pcd, .* got '\.las'"),
+        ("scan.dxf", b"0\nSECTION", r"expected a file named \.ply, \.pcd, .* got '\.dxf'"),
     ],
 )
 def test_broken_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str):
@@ -174,7 +175,34 @@ def test_text(tmp_path: Path, name: str, text: str, rgb: list[list[int]] | None)
     cloud = read_cloud(tmp_path / name)
     assert cloud.xyz.tolist() == [[1, 2, 3], [4, 5, 6.5]]
     assert (None if cloud.rgb is None else cloud.rgb.tolist()) == rgb
-    assert "colour" in cloud.note
+    assert ("colour" if name != "a.csv" else "columns: x, y, z, r, g, b") in cloud.note
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("bom.xyz", "\ufeff1 2 3\n4 5 6.5\n", "x y z"),
+        ("bom.csv", "\ufeffx,y,z\n1,2,3\n4,5,6.5\n", "x y z"),
+        ("permuted.csv", "R,G,B,Z,Y,X\n9,8,7,3,2,1\n9,8,8,6.5,5,4\n", "red green blue z y x"),
+        ("upper.txt", "//X Y Z Scan\n1 2 3 7\n4 5 6.5 7\n", "x y z Scan"),
+        ("utm.csv", "Easting;Northing;Elevation\n1;2;3\n4;5;6.5\n", "x y z"),
+        ("decimal.txt", "1,0 2,0 3,0\n4,0 5,0 6,5\n", "x y z"),
+        ("decimal.csv", "x;y;z;n\n1,0;2,0;3,0;4\n4,0;5,0;6,5;4\n", "x y z n"),
+        ("comma.xyz", "1, 2, 3\n4, 5, 6.5\n", "x y z"),
+        ("tab.txt", "1\t2\t3\n4\t5\t6.5\n", "x y z"),
+        ("label.txt", "1 2 3 9 8 7 5\n4 5 6.5 9 8 200 5\n", "x y z red green blue column_7"),
+        ("one.txt", "1 2 3 40\n4 5 6.5 7\n", "x y z column_4"),
+        ("normals.txt", "1 2 3 0 0.6 0.8\n4 5 6.5 0 0 1\n", "x y z column_4 column_5 column_6"),
+        ("both.txt", "1 2 3 9 8 7 0 0 1\n4 5 6.5 9 8 7 1 0 0\n", "x y z red green blue column_7 column_8 column_9"),
+        ("words.csv", 'x,y,z,what\n1,2,3,"shower, curtain"\n4,5,6.5,wall\n', "x y z what"),
+    ],
+)
+def test_columns_of_text_are_what_they_are(tmp_path: Path, name: str, content: str, columns: str):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    cloud = read_cloud(tmp_path / name)
+    assert list(cloud.columns) == columns.split()
+    assert cloud.xyz.tolist() == [[1, 2, 3], [4, 5, 6.5]]
+    assert ("commas are read as decimal points" in cloud.note) == name.startswith("decimal")
 
 
 def test_numpy(tmp_path: Path):
@@ -188,7 +216,7 @@ def test_numpy(tmp_path: Path):
     ("header", "message"),
     [
         (_header("x y z", "4 4 4", "F F F", "1 1 1", -5, "ascii"), "to be numbers, 0 or more"),
-        (_header("x y z", "4 4 4", "F F F", "2 1 1", 0, "ascii"), "expected COUNT 1 for x, y and z, got 2 1 1"),
+        (_header("x y z", "4 4 4", "F F F", "2 1 1", 0, "ascii"), "x must be one real number a point, got float32"),
     ],
     ids=["negative points", "two x"],
 )

@@ -51,10 +51,11 @@ ALLOWED = {
         "pointseg.evaluation",
         "pointseg.scannet.ply",
         "pointseg.config_file",
+        "pointseg.report.render",
     }
     | DATA
     | LEARNING,
-    "pointseg.prediction.formats": {"pointseg.scannet.ply"},
+    "pointseg.prediction.formats": {"pointseg.prediction.formats", "pointseg.scannet.ply", "pointseg.atomic"},
     "pointseg.prediction.frame": set(),
     "pointseg.training": {"pointseg.training", "pointseg.evaluation", "pointseg.config_file"} | DATA | LEARNING,
     # Reads the files of a run directory only: no networks, no stores.

@@ -7,43 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import untrained_run
+from PIL import Image
 
-from pointseg.config import Config, DataConfig, EvalConfig, LatentGNNConfig, LevelConfig, ModelConfig, ScaleConfig
+from pointseg.cli import main
 from pointseg.errors import InputError
-from pointseg.evaluation.inference import output_classes
-from pointseg.models import build_model
+from pointseg.prediction.formats import read_cloud
 from pointseg.prediction.frame import find_frame
-from pointseg.prediction.predict import predict_file
+from pointseg.prediction.predict import Options, predict_file
 from pointseg.prediction.segmenter import load_run
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NYU40_IDS, colorize
 from pointseg.scannet.ply import read_ply, write_ply
 
-MODEL = ModelConfig(
-    levels=(
-        LevelConfig(points=64, scales=(ScaleConfig(radius=0.3, neighbours=8, mlp=(16,)),)),
-        LevelConfig(points=16, scales=(ScaleConfig(radius=0.8, neighbours=8, mlp=(16,)),)),
-    ),
-    fp_mlps=((16,), (16,)),
-    latent_gnn=LatentGNNConfig(latent_dims=(8, 4)),
-    head=16,
-)
-
-
-def _run(folder: Path, *, color: bool = False) -> RunDirectory:
-    """A run whose network knows nothing, but answers."""
-    config = Config(data=DataConfig(num_points=512, color=color), model=MODEL, evaluate=EvalConfig(batch_size=4))
-    torch.manual_seed(0)
-    model = build_model(config.model, output_classes(config), in_features=3 if color else 0)
-    run = RunDirectory(folder)
-    run.create(config, {})
-    run.save_checkpoint({"model": model.state_dict(), "classes": list(CLASS_NAMES), "step": 1})
-    return run
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return _run(tmp_path_factory.mktemp("run") / "run")
+    return untrained_run(tmp_path_factory.mktemp("run") / "run")
 
 
 def _room(seed: int = 0) -> np.ndarray:
@@ -64,9 +44,8 @@ def _predict(run: RunDirectory, source: Path, **options) -> tuple[np.ndarray, li
     """The vertices written and what was said."""
     said: list[str] = []
     target = source.with_name("out.ply")
-    said.append(
-        predict_file(load_run(run.path, device="cpu"), source, target, say=said.append, progress=False, **options)
-    )
+    segmenter = load_run(run.path, device="cpu")
+    said.append(predict_file(segmenter, source, target, Options(**options), say=said.append, progress=False))
     return read_ply(target).vertices, said
 
 
@@ -175,7 +154,7 @@ def test_points_that_are_not_finite_get_no_label(run: RunDirectory, tmp_path: Pa
 
 
 def test_colours_are_used_by_networks_that_need_them(tmp_path: Path):
-    run = _run(tmp_path / "run", color=True)
+    run = untrained_run(tmp_path / "run", color=True)
     xyz = _room()
     rgb = np.random.default_rng(0).integers(0, 255, (len(xyz), 3), np.uint8)
     write_ply(tmp_path / "coloured.ply", xyz, rgb=rgb)
@@ -195,8 +174,8 @@ def test_wrong_input_is_refused(run: RunDirectory, tmp_path: Path):
     write_ply(tmp_path / "room.ply", _room())
     with pytest.raises(InputError, match="scale: expected metres per unit"):
         _predict(run, tmp_path / "room.ply", scale=0.0)
-    with pytest.raises(InputError, match=r"out: expected a file named \.ply"):
-        predict_file(load_run(run.path), tmp_path / "room.ply", tmp_path / "out.las", progress=False)
+    with pytest.raises(InputError, match=r"out: expected a file named \.ply, .* got .*out\.dxf"):
+        predict_file(load_run(run.path), tmp_path / "room.ply", tmp_path / "out.dxf", progress=False)
     with pytest.raises(InputError, match="is not a run directory"):
         load_run(tmp_path)
 
@@ -206,3 +185,141 @@ def test_a_single_point(run: RunDirectory, tmp_path: Path):
     got, said = _predict(run, tmp_path / "one.ply")
     assert got["train_id"][0] < 20
     assert "is the unit right" in said[-2]
+
+
+def _main(*arguments: object) -> int:
+    return main(["predict", *map(str, arguments)])
+
+
+def test_nothing_is_overwritten_unasked(run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    scan, out = tmp_path / "scan.ply", tmp_path / "out.ply"
+    write_ply(scan, _room())
+    before = scan.read_bytes()
+    assert _main(run.path, scan, "-o", scan) == 2
+    assert f"out: {scan} is the file to read; --force overwrites it" in capsys.readouterr().err
+    (tmp_path / "link.ply").symlink_to(scan)
+    assert _main(run.path, scan, "-o", tmp_path / "link.ply") == 2
+    assert "is the file to read" in capsys.readouterr().err
+    assert scan.read_bytes() == before
+    out.write_bytes(b"mine")
+    assert _main(run.path, scan, "-o", out) == 2
+    assert f"out: {out} exists; --force overwrites it" in capsys.readouterr().err
+    assert out.read_bytes() == b"mine"
+    assert _main(run.path, scan, "-o", scan, "--force") == 0
+    np.testing.assert_array_equal(read_cloud(scan).xyz, _room())
+    assert read_cloud(scan).columns["train_id"].max() < 20
+
+
+def test_several_files_and_folders_go_into_a_folder(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    write_ply(scans / "a.ply", _room())
+    np.save(scans / "b.npy", _room(1))
+    (scans / "notes.md").write_text("not a cloud")
+    np.savetxt(tmp_path / "c.csv", _room(2), delimiter=",")
+    assert _main(run.path, scans, tmp_path / "c.csv", "-o", tmp_path / "out") == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.ply", "b.npy", "c.csv"]
+    for name, seed in (("a.ply", 0), ("b.npy", 1), ("c.csv", 2)):
+        cloud = read_cloud(tmp_path / "out" / name)
+        np.testing.assert_array_equal(cloud.xyz, _room(seed))
+        assert {"label", "train_id", "probability"} <= set(cloud.columns)
+    (scans / "b.npy").write_bytes(b"broken")
+    capsys.readouterr()
+    assert _main(run.path, scans, "-o", tmp_path / "second") == 2
+    assert [file.name for file in (tmp_path / "second").iterdir()] == ["a.ply"]  # the others are labelled all the same
+    assert capsys.readouterr().err.splitlines()[-1] == "pointseg: predict: 1 of 2 files could not be labelled"
+    assert _main(run.path, scans / "a.ply", tmp_path / "second" / "a.ply", "-o", tmp_path / "third") == 2
+    assert "more than one of the files" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_to_is_noticed_before_the_work(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_ply(tmp_path / "scan.ply", _room())
+    assert _main(run.path, tmp_path / "scan.ply", "-o", tmp_path / "scan.ply" / "out.ply") == 2
+    printed = capsys.readouterr()
+    assert "out: cannot write to the folder" in printed.err
+    assert printed.out == ""
+    assert _main(run.path, tmp_path / "scan.ply", "-o", "/proc/out.ply") == 2
+    assert "out: cannot write to the folder /proc" in capsys.readouterr().err
+
+
+def test_columns_of_the_file_and_its_colours_can_be_kept(run: RunDirectory, tmp_path: Path):
+    xyz = _room()
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (len(xyz), 3), np.uint8)
+    nx, label = rng.normal(size=len(xyz)).astype(np.float32), rng.integers(0, 41, len(xyz)).astype(np.uint16)
+    write_ply(tmp_path / "scan.ply", xyz, rgb=rgb, label=label, extra={"nx": nx})
+    kept, _ = _predict(run, tmp_path / "scan.ply", keep_colors=True)
+    np.testing.assert_array_equal(np.stack([kept[name] for name in ("red", "green", "blue")], axis=1), rgb)
+    np.testing.assert_array_equal(kept["nx"], nx)
+    np.testing.assert_array_equal(kept["original_label"], label)
+    colored, _ = _predict(run, tmp_path / "scan.ply")
+    np.testing.assert_array_equal(colored["red"], colorize(colored["train_id"])[:, 0])
+    np.testing.assert_array_equal(colored["label"], kept["label"])
+
+
+def test_only_some_classes_are_labelled(run: RunDirectory, tmp_path: Path):
+    xyz = _room()
+    rgb = np.random.default_rng(0).integers(0, 255, (len(xyz), 3), np.uint8)
+    write_ply(tmp_path / "scan.ply", xyz, rgb=rgb)
+    every, _ = _predict(run, tmp_path / "scan.ply")
+    wanted = np.bincount(every["train_id"]).argmax()
+    some, _ = _predict(run, tmp_path / "scan.ply", classes=[CLASS_NAMES[wanted]])
+    other = every["train_id"] != wanted
+    assert 0 < np.count_nonzero(other) < len(other)
+    np.testing.assert_array_equal(some["train_id"], np.where(other, IGNORE, wanted))
+    assert (some["label"][other] == 0).all()
+    assert (some["probability"][other] == 0).all()
+    np.testing.assert_array_equal(some["red"], np.where(other, rgb[:, 0], colorize(every["train_id"])[:, 0]))
+
+
+def test_the_next_best_classes(run: RunDirectory, tmp_path: Path):
+    write_ply(tmp_path / "scan.ply", _room())
+    one, _ = _predict(run, tmp_path / "scan.ply")
+    got, _ = _predict(run, tmp_path / "scan.ply", top_k=20)
+    np.testing.assert_array_equal(got["train_id"], one["train_id"])
+    ids = np.stack([got["train_id"], *(got[f"train_id_{rank}"] for rank in range(2, 21))], axis=1)
+    probability = np.stack([got["probability"], *(got[f"probability_{rank}"] for rank in range(2, 21))], axis=1)
+    assert (np.sort(ids, axis=1) == np.arange(20)).all()
+    assert (np.diff(probability, axis=1) <= 0).all()
+    np.testing.assert_allclose(probability.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_picture_is_drawn(run: RunDirectory, tmp_path: Path):
+    write_ply(tmp_path / "scan.ply", _room())
+    picture = tmp_path / "view.png"
+    assert _main(run.path, tmp_path / "scan.ply", "-o", tmp_path / "out.npz", "--picture", picture) == 0
+    with Image.open(picture) as image:
+        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 10
+
+
+def test_the_checkpoint_can_be_chosen(run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_ply(tmp_path / "scan.ply", _room())
+    state = run.load_checkpoint()
+    state["model"] = {name: torch.zeros_like(value) for name, value in state["model"].items()}
+    run.save_checkpoint(state, tmp_path / "zero.pt")
+    out = tmp_path / "out.ply"
+    assert _main(run.path, tmp_path / "scan.ply", "-o", out, "--checkpoint", tmp_path / "zero.pt") == 0
+    assert (read_cloud(out).columns["train_id"] == 0).all()
+    np.testing.assert_allclose(read_cloud(out).columns["probability"], 1 / 20)
+    assert _main(tmp_path / "scan.ply", "-o", tmp_path / "b.ply", "--checkpoint", tmp_path / "zero.pt") == 2
+    assert "checkpoint: expected a run directory before the files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": -1.0}, "scale: expected metres per unit"),
+        ({"smooth": 0.0}, "smooth: expected metres"),
+        ({"votes": 0}, "votes: expected 1 or more, got 0"),
+        ({"top_k": 21}, "top-k: expected 1 to 20, got 21"),
+        ({"top_k": 2, "smooth": 0.1}, "top-k: expected 1 with smooth"),
+        ({"classes": ["wall", "sky"]}, "classes: expected some of wall, floor, .* got 'sky'"),
+    ],
+)
+def test_options_that_cannot_be(options: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        Options(**options)

@@ -93,7 +93,7 @@ def test_without_a_run_the_network_that_ships_is_used(
     expected = pointseg.load_pretrained().predict(xyz.astype(np.float32), up="auto", scale=None)
     np.testing.assert_array_equal(read_ply(tmp_path / "out.ply").vertices["train_id"], expected.train_id)
     assert main(["predict", str(run.path), "-o", str(tmp_path / "out.ply")]) == 2
-    assert "predict: expected [RUN] FILE, got" in capsys.readouterr().err
+    assert "predict: expected [RUN] FILE..., got" in capsys.readouterr().err
 
 
 def test_names_of_the_package():

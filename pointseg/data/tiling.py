@@ -46,7 +46,7 @@ class TiledChunk:
 def grid_columns(xyz: np.ndarray, block: float, context: float, slack: float) -> Iterator[Column]:
     """PointNet++'s columns: a grid of `block` metres from the scene's minimum, x outer, y inner; no empty ones."""
     low = xyz[:, :2].min(axis=0).astype(np.float64)
-    counts = _columns_per_axis(xyz, block)
+    counts = _columns_per_axis(xyz[:, :2].max(axis=0).astype(np.float64) - low, block)
     starts_x, starts_y = (low[axis] + block * np.arange(counts[axis]) for axis in (0, 1))
     return _cut_columns(xyz, starts_x, starts_y, block, context, slack)
 
@@ -57,13 +57,23 @@ def even_columns(xyz: np.ndarray, block: float, context: float) -> Iterator[Colu
     A fixed grid leaves slivers at the far sides in which the network sees a strip of the room only. Here neighbouring
     columns overlap instead; every point is inside one column or more.
     """
-    low = xyz[:, :2].min(axis=0).astype(np.float64)
-    extent = xyz[:, :2].max(axis=0).astype(np.float64) - low
+    starts_x, starts_y = even_starts(xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0), block)
+    return _cut_columns(xyz, starts_x, starts_y, block, context, EDGE)
+
+
+def even_starts(low: np.ndarray, high: np.ndarray, block: float, overhang: float = 0.0) -> list[np.ndarray]:
+    """Where the columns of `even_columns` start in x and y, for a scene from `low` to `high` [2].
+
+    With an overhang (metres, at most half a block) the first and last columns reach so far beyond the scene, and there
+    is one column more.
+    """
+    low = low.astype(np.float64)
+    extent = high.astype(np.float64) - low
     starts = []
-    for axis, count in enumerate(_columns_per_axis(xyz, block)):
+    for axis, count in enumerate(_columns_per_axis(extent, block)):
         room = max(extent[axis] - block, 0.0)  # how far the last column starts from the first
-        starts.append(low[axis] + np.linspace(0.0, room, count))
-    return _cut_columns(xyz, starts[0], starts[1], block, context, EDGE)
+        starts.append(low[axis] + np.linspace(-overhang, room + overhang, count + (overhang > 0)))
+    return starts
 
 
 def drawn_chunks(
@@ -88,14 +98,20 @@ def covering_chunks(xyz: np.ndarray, data: DataConfig, rng: np.random.Generator)
     margin are seen but not scored: the network was never supervised there.
     """
     for column in even_columns(xyz, data.block, data.context):
-        if not column.inside.any():
-            continue
-        order = rng.permutation(len(column.index))
-        for piece in np.array_split(order, math.ceil(len(order) / data.num_points)):
-            rest = np.setdiff1d(order, piece, assume_unique=True)
-            chosen = np.concatenate([piece, _fill(piece, rest, data.num_points - len(piece), rng)])
-            if column.inside[chosen].any():
-                yield TiledChunk(column.index[chosen], column.inside[chosen], column.center)
+        yield from deal_chunks(column, data, rng)
+
+
+def deal_chunks(column: Column, data: DataConfig, rng: np.random.Generator) -> Iterator[TiledChunk]:
+    """The chunks of `covering_chunks` that a column is dealt out to; none if no point is inside."""
+    if not column.inside.any():
+        return
+    order = rng.permutation(len(column.index))
+    start = 0
+    for piece in np.array_split(order, math.ceil(len(order) / data.num_points)):
+        chosen = np.concatenate([piece, _fill(order, start, len(piece), data.num_points - len(piece), rng)])
+        start += len(piece)
+        if column.inside[chosen].any():
+            yield TiledChunk(column.index[chosen], column.inside[chosen], column.center)
 
 
 def batches(chunks: Iterable[TiledChunk], size: int) -> Iterator[list[TiledChunk]]:
@@ -135,8 +151,7 @@ class Votes:
         return self.sums.max(axis=1) / np.maximum(self.counts, 1).astype(np.float32)
 
 
-def _columns_per_axis(xyz: np.ndarray, block: float) -> tuple[int, int]:
-    extent = xyz[:, :2].max(axis=0).astype(np.float64) - xyz[:, :2].min(axis=0)
+def _columns_per_axis(extent: np.ndarray, block: float) -> tuple[int, int]:
     if max(extent) > MAX_COLUMNS * block:
         raise InputError(f"xyz must span at most {MAX_COLUMNS * block:g} m in x and y, got {max(extent):g} m")
     nx, ny = (max(1, math.ceil(side / block)) for side in extent)
@@ -154,19 +169,36 @@ def _cut_columns(
         if len(strip) == 0:  # far outliers leave many of them
             continue
         strip = np.sort(strip)
-        strip_xy = xyz[strip, :2].astype(np.float64)
-        in_x = (strip_xy[:, 0] >= x - slack) & (strip_xy[:, 0] <= x + block + slack)
-        for y in starts_y:
-            near = (strip_xy[:, 1] >= y - context) & (strip_xy[:, 1] <= y + block + context)
-            if near.any():
-                in_y = (strip_xy[near, 1] >= y - slack) & (strip_xy[near, 1] <= y + block + slack)
-                center = np.array([x + block / 2, y + block / 2], np.float32)
-                yield Column(strip[near], in_x[near] & in_y, center)
+        for column in strip_columns(xyz[strip, :2], x, starts_y, block, context, slack):
+            yield Column(strip[column.index], column.inside, column.center)
 
 
-def _fill(piece: np.ndarray, rest: np.ndarray, missing: int, rng: np.random.Generator) -> np.ndarray:
-    """`missing` more members: from `rest` without replacement as far as it goes, then repeats of either."""
-    if missing <= len(rest):
-        return rng.choice(rest, missing, replace=False)
-    everything = np.concatenate([piece, rest])
-    return np.concatenate([rest, rng.choice(everything, missing - len(rest))])
+def strip_columns(
+    xy: np.ndarray, x: float, starts_y: np.ndarray, block: float, context: float, slack: float
+) -> Iterator[Column]:
+    """The columns that start at `x` and at each of `starts_y`, of points [P, 2] of [x - context, x + block + context].
+
+    Points are sorted by y once, so that a column looks at its own points only; indices are into `xy`.
+    """
+    in_x = xy[:, 0].astype(np.float64)
+    in_x = (in_x >= x - slack) & (in_x <= x + block + slack)
+    by_y = np.argsort(xy[:, 1], kind="stable")
+    sorted_y = xy[by_y, 1].astype(np.float64)
+    for y in starts_y:
+        near = by_y[np.searchsorted(sorted_y, y - context) : np.searchsorted(sorted_y, y + block + context, "right")]
+        if len(near):
+            near = np.sort(near)
+            own = xy[near, 1].astype(np.float64)
+            in_y = (own >= y - slack) & (own <= y + block + slack)
+            yield Column(near, in_x[near] & in_y, np.array([x + block / 2, y + block / 2], np.float32))
+
+
+def _fill(order: np.ndarray, start: int, length: int, missing: int, rng: np.random.Generator) -> np.ndarray:
+    """`missing` more than `order[start : start + length]`: first of the rest, without replacement, then repeats."""
+    others = len(order) - length
+    if missing <= others:
+        place = rng.choice(others, missing, replace=False)
+        return order[np.where(place < start, place, place + length)]
+    rest = np.concatenate([order[:start], order[start + length :]])
+    everything = np.concatenate([order[start : start + length], rest])
+    return np.concatenate([rest, rng.choice(everything, missing - others)])

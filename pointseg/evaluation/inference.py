@@ -69,15 +69,17 @@ def answers(
     batch_size: int,
     device: torch.device,
     name: str,
+    floor: float | None = None,
 ) -> Iterator[tuple[TiledChunk, np.ndarray]]:
     """Each chunk with the network's probabilities [N, K] float32, in the order of `chunks`.
 
-    A batch holds chunks of this scene only, so that what is computed does not depend on how scenes are shared out.
+    `floor` is the height of the scene's floor, needed where `xyz` is but a part of the scene. A batch holds
+    chunks of this scene only, so that what is computed does not depend on how scenes are shared out.
 
     Raises:
         InputError: the network answers with something that is not finite; `name` is what the scene is called.
     """
-    floor = floor_height(xyz)
+    floor = floor_height(xyz) if floor is None else floor
     for batch in batches(chunks, batch_size):
         index = np.stack([chunk.index for chunk in batch])  # [B, N]
         colors = None if rgb is None else torch.from_numpy(rgb[index]).to(device)

@@ -1,99 +1,182 @@
 """Labels for a point cloud or mesh of one's own: every point of the file, in its order.
 
-P points of the file.
+P points of the file, of which F are finite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
 
+from pointseg.atomic import replacing
 from pointseg.errors import InputError
-from pointseg.prediction.formats import Cloud, read_cloud
-from pointseg.prediction.frame import Up, find_frame
+from pointseg.prediction.formats import FORMATS, Cloud, read_cloud, write_cloud
+from pointseg.prediction.formats.cloud import COLOR, blocks
+from pointseg.prediction.frame import Frame, Up, find_frame
 from pointseg.prediction.segmenter import Segmenter
-from pointseg.scannet.labels import CLASS_NAMES, NUM_CLASSES, colorize, train_to_nyu40
-from pointseg.scannet.ply import write_ply
+from pointseg.prediction.smoothing import smooth
+from pointseg.report.render import encode_png, render, room_view
+from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES, colorize, train_to_nyu40
+
+_DRAWN = 400_000  # points of a picture, at most
+_SAMPLE = 500_000  # points that guesses look at, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is done with every file."""
+
+    up: Up | Literal["auto"] = "auto"  # the file's direction that points up; "auto" guesses
+    scale: float | None = None  # metres per unit; None guesses
+    votes: int | None = None  # passes over the scene; None: as the network's configuration says
+    smooth: float | None = None  # metres; points within it vote on each other's class
+    top_k: int = 1  # classes a point
+    classes: Sequence[str] = ()  # points of other classes get none; nothing: all classes
+    keep_colors: bool = False  # leave the file's colours; otherwise points get those of their classes
+
+    def __post_init__(self) -> None:
+        for name, what in (("scale", "metres per unit"), ("smooth", "metres")):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise InputError(f"{name}: expected {what}, more than 0, got {value:g}")
+        if self.votes is not None and self.votes < 1:
+            raise InputError(f"votes: expected 1 or more, got {self.votes}")
+        if not 1 <= self.top_k <= NUM_CLASSES:
+            raise InputError(f"top-k: expected 1 to {NUM_CLASSES}, got {self.top_k}")
+        if self.smooth and self.top_k > 1:
+            raise InputError("top-k: expected 1 with smooth, which gives one class a point")
+        for name in self.classes:
+            if name not in CLASS_NAMES:
+                raise InputError(f"classes: expected some of {', '.join(CLASS_NAMES)}, got {name!r}")
 
 
 def predict_file(
     segmenter: Segmenter,
     source: Path,
     target: Path,
+    options: Options | None = None,
     *,
-    up: Up | Literal["auto"] = "auto",
-    scale: float | None = None,
-    votes: int | None = None,
+    picture: Path | None = None,
     say: Callable[[str], None] = print,
     progress: bool = True,
 ) -> str:
-    """Labels the points of `source` and writes them to the PLY file `target`.
+    """Labels the points of `source` and writes them to `target`, in the format of its name.
 
-    The file written has the points of the file read, in the same order, with the same coordinates and faces, and for
-    each point: `red green blue` = the colour of its class, `label` = the NYU40 id of its class as in ScanNet's own
-    files, `train_id` = 0..19 in benchmark order, `probability` = the network's mean probability of that class. Points
-    that are not finite, as organised clouds have them, and points that the network takes for none of the classes have
-    label 0 and train_id 255. Takes about 130 bytes of memory a point, besides the file's own content.
+    The file written has the points of the file read, in the same order, with the same coordinates, faces and further
+    columns, and for each point: `red green blue` = the colour of its class, `label` = the NYU40 id of its class as in
+    ScanNet's own files, `train_id` = 0..19 in benchmark order, `probability` = the network's mean probability of that
+    class; `train_id_2 probability_2` ... for the next best. Points that are not finite, as organised clouds have them,
+    and points that the network takes for none of the classes have label 0, train_id 255 and probability 0. A column of
+    the file that has one of these names is kept as `original_NAME`.
 
     Args:
-        up: the file's direction that points up; "auto" guesses. scale: metres per unit; None guesses.
-        votes: passes over the scene; None: as the network's configuration says.
-        say: is told, before the network runs, what was read and guessed.
+        picture: PNG file to write, a view of the result. say: is told, before the network runs, what was guessed.
 
     Returns:
         what was found, for a person.
 
     Raises:
-        InputError: a file that cannot be read, one without colours for a network that was trained with them, no
-            finite points.
+        InputError: a file that cannot be read or written, one without colours for a network that was trained with
+            them, no finite points.
     """
-    if target.suffix.lower() != ".ply":
-        raise InputError(f"out: expected a file named .ply, got {target}")
-    if scale is not None and not (np.isfinite(scale) and scale > 0):
-        raise InputError(f"scale: expected metres per unit, more than 0, got {scale:g}")
-    _check_target(target)
+    options = options or Options()
     cloud = read_cloud(source)
-    if segmenter.config.data.color and cloud.rgb is None:
+    if segmenter.config.data.color and not cloud.has_color:
         raise InputError(f"{source}: {segmenter.source} was trained with colours, but the file has none")
-
-    finite = np.isfinite(cloud.xyz).all(axis=1)
+    finite = _finite(cloud)
     if not finite.any():
         raise InputError(f"{source}: expected points with finite coordinates, got none among {len(finite)}")
-    frame = find_frame(cloud.xyz[finite], up=up, scale=scale)
-    for line in (_describe(source, cloud, finite), *frame.notes):
+    say(_describe(source, cloud, finite))
+    frame = _frame(cloud, finite, options)
+    for line in frame.notes:
         say(line)
 
-    with tqdm(desc="labelling", unit="chunk", disable=not progress, dynamic_ncols=True) as bar:
-        train_id, probability, _ = segmenter.label(
-            cloud.xyz, cloud.rgb, finite, frame, votes=votes, on_chunk=bar.update
-        )
-    write_ply(
-        target,
-        cloud.xyz,
-        rgb=colorize(train_id),
-        label=train_to_nyu40(train_id),
-        faces=cloud.faces,
-        extra={"train_id": train_id, "probability": probability},
-    )
-    return _summary(target, train_id, probability)
+    room = _room(cloud, finite, frame)
+    rgb = cloud.rgb[finite] if segmenter.config.data.color else None
+    with tqdm(total=len(room), desc="labelling", unit="pt", unit_scale=True, disable=not progress) as bar:
+        best, likely = segmenter.label(room, rgb, votes=options.votes, top_k=options.top_k, on_points=bar.update)
+    if options.smooth:
+        say(f"smoothing: each point's class is that of most of its neighbours within {options.smooth:g} m")
+        new = smooth(room, best[:, 0], likely[:, 0], options.smooth)
+        best, likely = new[0][:, None], new[1][:, None]
+    if options.classes:
+        likely[~np.isin(best[:, 0], [CLASS_NAMES.index(name) for name in options.classes])] = 0
+        best[~np.isin(best[:, 0], [CLASS_NAMES.index(name) for name in options.classes])] = IGNORE
+    likely[best == IGNORE] = 0
+    if picture is not None:
+        _draw(picture, room, best[:, 0])
+    del room
+    train_id = np.full((len(cloud), best.shape[1]), IGNORE, np.uint8)
+    probability = np.zeros(train_id.shape, np.float32)
+    train_id[finite], probability[finite] = best, likely
+    write_cloud(target, _labelled(cloud, train_id, probability, options))
+    return _summary(target, train_id[:, 0], probability[:, 0])
 
 
-def _check_target(target: Path) -> None:
-    """Finds out that the result cannot be written before the work is done, not after."""
-    if target.is_dir():
-        raise InputError(f"out: {target} must be a file to write, got a folder")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"out: cannot make the folder {target.parent}: {error.strerror}") from None
+def _finite(cloud: Cloud) -> np.ndarray:
+    """[P] bool"""
+    finite = np.empty(len(cloud), bool)
+    for rows in blocks(len(cloud)):
+        finite[rows] = np.isfinite(cloud.positions(rows)).all(axis=1)
+    return finite
+
+
+def _frame(cloud: Cloud, finite: np.ndarray, options: Options) -> Frame:
+    """The frame of the file, from evenly chosen points."""
+    some = slice(None, None, -(-len(cloud) // _SAMPLE))
+    sample = cloud.positions(some)[finite[some]]
+    if len(sample) == 0:
+        sample = cloud.xyz[finite]
+    return find_frame(sample, up=options.up, scale=options.scale)
+
+
+def _room(cloud: Cloud, finite: np.ndarray, frame: Frame) -> np.ndarray:
+    """[F, 3] float32, metres, +z up"""
+    room = np.empty((np.count_nonzero(finite), 3), np.float32)
+    start = 0
+    for rows in blocks(len(cloud)):
+        block = frame.to_room(cloud.positions(rows)[finite[rows]])
+        room[start : start + len(block)] = block
+        start += len(block)
+    return room
+
+
+def _labelled(cloud: Cloud, train_id: np.ndarray, probability: np.ndarray, options: Options) -> Cloud:
+    """The cloud with what was found in place of what it had, or beside it."""
+    found: dict[str, np.ndarray] = {"label": train_to_nyu40(train_id[:, 0])}
+    for rank in range(train_id.shape[1]):
+        suffix = f"_{rank + 1}" if rank else ""
+        found |= {f"train_id{suffix}": train_id[:, rank], f"probability{suffix}": probability[:, rank]}
+    ours = "label" in cloud.columns and "train_id" in cloud.columns and "probability" in cloud.columns
+    columns = {axis: cloud.columns[axis] for axis in "xyz"}
+    if not options.keep_colors:
+        colors = colorize(train_id[:, 0])
+        if options.classes and (rgb := cloud.rgb) is not None:
+            colors = np.where((train_id[:, 0] == IGNORE)[:, None], rgb, colors)
+        columns |= {name: colors[:, axis] for axis, name in enumerate(COLOR)}
+    for name, column in cloud.columns.items():
+        if name in found or name == "class":
+            if not ours:
+                columns[f"original_{name}"] = column
+        else:
+            columns.setdefault(name, column)
+    return replace(cloud, columns=columns | found, class_names=CLASS_NAMES)
+
+
+def _draw(picture: Path, room: np.ndarray, train_id: np.ndarray) -> None:
+    some = slice(None, None, -(-len(room) // _DRAWN))
+    content = encode_png(render(room_view(room[some]), colorize(train_id[some])))
+    with replacing(picture) as temporary:
+        temporary.write_bytes(content)
 
 
 def _describe(source: Path, cloud: Cloud, finite: np.ndarray) -> str:
-    parts = [f"{len(finite):,} points", "with colours" if cloud.rgb is not None else "without colours"]
+    parts = [f"{len(finite):,} points", "with colours" if cloud.has_color else "without colours"]
     if cloud.faces is not None:
         parts.append(f"{len(cloud.faces):,} faces")
     if not finite.all():
@@ -106,10 +189,18 @@ def _describe(source: Path, cloud: Cloud, finite: np.ndarray) -> str:
 def _summary(target: Path, train_id: np.ndarray, probability: np.ndarray) -> str:
     """The classes found, the commonest first, with the mean probability of their points."""
     counts = np.bincount(train_id, minlength=256)
-    order = [c for c in np.argsort(-counts, kind="stable") if counts[c] > 0]
-    names = [CLASS_NAMES[c] if c < NUM_CLASSES else "(none)" for c in order]
+    sums = np.bincount(train_id, weights=probability, minlength=256)
     lines = [
-        f"{name:16} {100 * counts[c] / len(train_id):5.1f} %   probability {probability[train_id == c].mean():.2f}"
-        for name, c in zip(names, order, strict=True)
+        f"{CLASS_NAMES[c] if c < NUM_CLASSES else '(none)':16} {100 * counts[c] / len(train_id):5.1f} %   "
+        f"probability {sums[c] / counts[c]:.2f}"
+        for c in np.argsort(-counts, kind="stable")
+        if counts[c] > 0
     ]
-    return "\n".join([*lines, f"{len(train_id):,} labelled points: {target}"])
+    lacks = FORMATS[target.suffix.lower()].lacks
+    return "\n".join(
+        [
+            *lines,
+            f"{len(train_id):,} labelled points: {target}",
+            *([f"{target.suffix} files lack {lacks}"] if lacks else []),
+        ]
+    )

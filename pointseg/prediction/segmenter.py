@@ -16,8 +16,9 @@ from torch import nn
 from pointseg.config import Config
 from pointseg.config_file import parse_config
 from pointseg.errors import InputError
-from pointseg.evaluation.inference import load_network, output_classes, vote
-from pointseg.prediction.frame import Frame, Up, find_frame
+from pointseg.evaluation.inference import load_network, output_classes
+from pointseg.prediction.bands import label_in_bands
+from pointseg.prediction.frame import Up, find_frame
 from pointseg.rundir import RunDirectory, load_checkpoint
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
 
@@ -68,41 +69,46 @@ class Segmenter:
         finite = np.isfinite(xyz).all(axis=1)
         if not finite.any():
             raise InputError(f"xyz must have finite points, got none among {len(xyz)}")
-        return self.label(xyz, rgb, finite, find_frame(xyz[finite], up=up, scale=scale), votes=votes)
+        room = find_frame(xyz[finite], up=up, scale=scale).to_room(xyz[finite])
+        train_id, probability = self.label(room, None if rgb is None else rgb[finite], votes=votes)
+        result = Prediction(np.full(len(xyz), IGNORE, np.uint8), np.zeros(len(xyz), np.float32))
+        result.train_id[finite], result.probability[finite] = train_id[:, 0], probability[:, 0]
+        return result
 
     def label(
         self,
         xyz: np.ndarray,
         rgb: np.ndarray | None,
-        finite: np.ndarray,
-        frame: Frame,
         *,
         votes: int | None = None,
-        on_chunk: Callable[[], None] = lambda: None,
-    ) -> Prediction:
-        """`predict` for points whose `finite` [P] and `frame` are known; `on_chunk` is called after every chunk."""
+        top_k: int = 1,
+        on_points: Callable[[int], None] = lambda _: None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The likeliest classes, [P, top_k] uint8 of 0..19 or 255, and their probabilities, [P, top_k] float32.
+
+        Args:
+            xyz: [P, 3] float32 metres, +z up, all finite. rgb: [P, 3] uint8.
+            on_points: is told, after each chunk, for how many more points there is an answer.
+        """
         data, evaluation = self.config.data, self.config.evaluate
         if data.color and rgb is None:
             raise InputError(f"rgb must be given: {self.source} was trained with colours")
-        sums = vote(
+        best, probability = label_in_bands(
             self.model,
-            frame.to_room(xyz[finite]),
-            rgb[finite] if data.color and rgb is not None else None,
+            xyz,
+            rgb if data.color else None,
             data,
             outputs=output_classes(self.config),
             passes=votes or evaluation.votes,
+            top_k=top_k,
             batch_size=evaluation.batch_size,
             seed=[evaluation.seed],
             device=self.device,
             name=self.source,
-            on_chunk=on_chunk,
+            on_points=on_points,
         )
-        train_id = np.full(len(finite), IGNORE, np.uint8)
-        probability = np.zeros(len(finite), np.float32)
-        answer = sums.label()
-        train_id[finite] = np.where(answer < NUM_CLASSES, answer, IGNORE)
-        probability[finite] = sums.probability()
-        return Prediction(train_id, probability)
+        best[best >= NUM_CLASSES] = IGNORE  # "unannotated", where it was trained like a class
+        return best, probability
 
 
 def load_run(path: Path | str, *, checkpoint: Path | str | None = None, device: str | None = None) -> Segmenter:

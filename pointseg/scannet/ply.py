@@ -49,7 +49,7 @@ def read_ply(path: Path, *, needs: Sequence[str] = ("x", "y", "z"), faces: bool 
 
     Raises InputError if the file is missing, is no PLY file, ends early, or its vertices lack one of `needs`.
     """
-    ply = _parse(path)
+    ply = parse_ply(path)
     if "vertex" not in ply:
         raise InputError(
             f"{path}: expected an element 'vertex', got {_listed(element.name for element in ply.elements)}"
@@ -60,7 +60,7 @@ def read_ply(path: Path, *, needs: Sequence[str] = ("x", "y", "z"), faces: bool 
         raise InputError(
             f"{path}: vertices must have {_listed(missing)}, got only {_listed(vertices.dtype.names or ())}"
         )
-    return PlyMesh(vertices, _faces(ply["face"]) if faces and "face" in ply else None)
+    return PlyMesh(vertices, face_list(ply["face"]) if faces and "face" in ply else None)
 
 
 def write_ply(
@@ -88,7 +88,7 @@ def write_ply(
         file.write((PlyData(elements, byte_order="<").header + "\n").encode("ascii"))
         file.write(vertices.tobytes())
         if faces is not None:
-            file.write(_face_bytes(faces))
+            file.write(face_bytes(faces))
 
 
 def require_file(path: Path) -> None:
@@ -104,7 +104,8 @@ def require_file(path: Path) -> None:
         raise InputError(f"{path}: expected a file, got {kind}")
 
 
-def _parse(path: Path) -> PlyData:
+def parse_ply(path: Path) -> PlyData:
+    """A PLY file with its elements, mapped where they are binary and without lists; errors as of `read_ply`."""
     require_file(path)
     try:
         try:
@@ -134,7 +135,8 @@ def _scalars(element: PlyElement) -> np.ndarray:
     return data
 
 
-def _faces(element: PlyElement) -> np.ndarray | None:
+def face_list(element: PlyElement) -> np.ndarray | None:
+    """The polygons of an element as `PlyMesh.faces`; None if it has none."""
     names = [name for name in _FACE_LISTS if name in element]
     if not names:
         return None
@@ -165,7 +167,8 @@ def _vertex_columns(
     return columns | {name: np.asarray(column) for name, column in extra.items()}
 
 
-def _face_bytes(faces: np.ndarray) -> bytes:
+def face_bytes(faces: np.ndarray) -> bytes:
+    """Polygons, as `PlyMesh.faces`, as a list property of counts uint8 and corners int32, little-endian."""
     if faces.ndim == 2:
         if faces.shape[1] > 255:
             raise ValueError(f"faces must have at most 255 corners, got {faces.shape[1]}")
