@@ -125,7 +125,7 @@ def test_files_where_folders_belong_and_the_other_way_round(capsys, trained: Pat
     target = tmp_path / "folder.ply"
     assert "must be a file" in fails(capsys, "predict", trained, tmp_path / "mesh.ply", "-o", target)
     nested = tmp_path / "file" / "out.ply"
-    assert "cannot make the folder" in fails(capsys, "predict", trained, tmp_path / "mesh.ply", "-o", nested)
+    assert "cannot write to the folder" in fails(capsys, "predict", trained, tmp_path / "mesh.ply", "-o", nested)
 
 
 def test_chunks_smaller_than_the_first_level(capsys: pytest.CaptureFixture) -> None:

@@ -24,6 +24,8 @@ def plan(sources: Sequence[Path], out: Path, *, force: bool = False) -> list[tup
     files = [file for source in sources for file in (_clouds_in(source) if source.is_dir() else [source])]
     for file in files:
         require_file(file)
+    if out.is_dir() and writable(out):
+        raise InputError(f"out: {out} must be a file, as its name says, got a folder")
     into_folder = len(files) > 1 or any(source.is_dir() for source in sources) or out.is_dir()
     targets = [out / (f.name if writable(f) else f"{f.stem}.ply") if into_folder else out for f in files]
     for file, target in zip(files, targets, strict=True):
