@@ -324,12 +324,13 @@ class EvalConfig:
     min_inside: float = 0.01  # "pointnet2": columns with a smaller share of inside points are dropped
     literal_batch: int = 32  # "pointnet2_literal": columns of a batch; the released script's default
     resamples: int = 1000  # draws of the scenes, with replacement, behind each 95 % interval; 0: no intervals
-    pictures: int = 4  # scenes whose points and predictions are kept for the report
+    pictures: int = 4  # scenes, half of them the worst and half the best, whose every point and prediction is kept
+    display_points: int = 20_000  # of every scene, evenly thinned, are kept for the report's 3D views; 0: none
     seed: int = 0
 
     def __post_init__(self) -> None:
         _positive(self, "protocols", "batch_size", "votes", "literal_batch")
-        _not_negative(self, "slack", "resamples", "pictures", "seed")
+        _not_negative(self, "slack", "resamples", "pictures", "display_points", "seed")
         if len(set(self.protocols)) < len(self.protocols):
             raise InputError(f"protocols must be named once each, got {', '.join(self.protocols)}")
         _share(self, "min_inside")

@@ -8,7 +8,8 @@ checkpoints/last.pt    weights, optimiser, step, configuration, class names; bes
 failures/              batches whose loss or gradient was not finite
 tensorboard/           the same scalars for TensorBoard
 eval.json              the scores; eval_scenes.csv: a row a scene and protocol; eval_counts.json: each scene's counts;
-scenes/                points and predictions of some scenes (all by `pointseg evaluate`)
+scene_points.zip       thinned points of every scene for 3D views (pointseg/evaluation/scene_points.py has the layout)
+scenes/                points and predictions of the worst and best scenes (all by `pointseg evaluate`)
 report.md, report.html what `pointseg report` writes
 """
 
@@ -56,7 +57,9 @@ class RunDirectory:
         self.eval_file = path / "eval.json"
         self.scene_table_file = path / "eval_scenes.csv"
         self.scene_counts_file = path / "eval_counts.json"
+        self.scene_points_file = path / "scene_points.zip"
         self.scenes = path / "scenes"
+        self.explanation = path / "explain"
 
     def check_free(self) -> None:
         """Raises InputError when the folder holds a run. One that never came to a checkpoint is no loss."""

@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from pointseg.atomic import replacing
 from pointseg.config import Config
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
@@ -28,6 +27,7 @@ from pointseg.evaluation.inference import evaluation_mode, load_network
 from pointseg.evaluation.protocols import SceneTally, literally_scored, score_scene, vote_labels
 from pointseg.evaluation.scene_files import scene_table, write_scene_counts
 from pointseg.evaluation.scoreboard import format_table, protocol_result
+from pointseg.evaluation.shown_scenes import ShownScenes
 from pointseg.rundir import RunDirectory, write_json, write_text
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
 from pointseg.store import Scene, SceneStore
@@ -102,7 +102,7 @@ def evaluate(
         model: (xyz [B, N, 3], features [B, N, F] or None) -> logits [B, N, 20], or 21 with `unannotated = "class"`.
         config: `config.evaluate` says how to score, `config.data` how chunks are cut.
         run: where the main process writes eval.json, eval_scenes.csv (a row a scene and protocol), eval_counts.json
-            (each scene's counts) and scenes/*.npz; None writes nothing.
+            (each scene's counts), scene_points.zip and scenes/*.npz; None writes nothing.
         training_counts: [20 or more] points per class of the training split, for the baseline that always gives the
             commonest class; without them it is the commonest class of the evaluated split.
         about: what else eval.json shall say, e.g. the checkpoint's step.
@@ -118,8 +118,8 @@ def evaluate(
     coverage = np.zeros((len(protocols), len(store), 5), np.int64)
     seconds = np.zeros(len(store))
     by_chunk: dict[int, np.ndarray] = {}  # scene -> counts [D, M, C, C + 1] under "pointnet2_literal"
-    pictures: dict[int, np.ndarray] = {}
-    pictured = "every_vertex" if "every_vertex" in protocols else protocols[0]
+    shown = ShownScenes(len(store), config.evaluate.display_points)
+    main = protocols.index("every_vertex") if "every_vertex" in protocols else 0
 
     mine = range(context.rank, len(store), context.world_size)
     bar = tqdm(mine, desc="evaluating", unit="scene", disable=not (progress and context.is_main), dynamic_ncols=True)
@@ -135,8 +135,8 @@ def evaluate(
                     by_chunk[number] = tally.counts
                 if protocol == "benchmark" and on_labels is not None:
                     on_labels(scene, tally.label)
-                if protocol == pictured and number < config.evaluate.pictures:
-                    pictures[number] = tally.label
+                if row == main and run is not None:
+                    shown.add(number, scene, tally.label)
             seconds[number] = time.monotonic() - begun
 
     coverage = context.all_reduce_sum(torch.from_numpy(coverage)).numpy()
@@ -165,16 +165,24 @@ def evaluate(
         "seconds": round(time.monotonic() - started, 1),
         "definitions": TERMS,
         "baseline": {"class": CLASS_NAMES[baseline], "source": source},
+        "scene_types": list(store.scene_types),
         "scene_seconds": [round(float(value), 3) for value in seconds],
         "protocols": {
             protocol: protocol_result(
-                protocol, counts[row], coverage[row], store.scan_ids, baseline, config.evaluate.resamples
+                protocol,
+                counts[row],
+                coverage[row],
+                store.scan_ids,
+                baseline,
+                config.evaluate.resamples,
+                store.scene_types,
             )
             for row, protocol in enumerate(protocols)
         },
         **(about or {}),
     }
-    _save_pictures(store, pictures, config, context, run)
+    if run is not None:
+        shown.save(store, counts[main, :, 0], config.evaluate.pictures, context, run)
     if run is not None and context.is_main:
         write_scene_counts(run.scene_counts_file, dict(zip(protocols, counts, strict=True)), store.scan_ids)
         write_text(run.scene_table_file, scene_table(result))
@@ -236,26 +244,3 @@ def _commonest_class(store: SceneStore, training_counts: np.ndarray | None) -> t
     if training_counts is not None:
         return int(np.argmax(training_counts[:NUM_CLASSES])), "training split"
     return int(np.argmax(store.label_counts.sum(axis=0)[:NUM_CLASSES])), f"evaluated split ({store.split})"
-
-
-def _save_pictures(
-    store: SceneStore,
-    labels: dict[int, np.ndarray],
-    config: Config,
-    context: Distributed,
-    run: RunDirectory | None,
-) -> None:
-    """The main process writes scenes/<scan id>.npz, whoever scored the scene: xyz, rgb, label, prediction."""
-    if run is None:
-        return
-    if context.is_main:
-        run.scenes.mkdir(parents=True, exist_ok=True)
-        for old in run.scenes.glob("*.npz"):
-            old.unlink()
-    for number in range(min(config.evaluate.pictures, len(store))):
-        scene = store[number]
-        prediction = labels.get(number, np.zeros(len(scene.xyz), np.uint8))
-        prediction = context.all_reduce_sum(torch.from_numpy(prediction)).numpy()
-        if context.is_main:
-            with replacing(run.scenes / f"{scene.scan_id}.npz") as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, xyz=scene.xyz, rgb=scene.rgb, label=scene.label, prediction=prediction)

@@ -5,6 +5,8 @@ S scenes, M measures (`MEASURES`), C classes.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,13 @@ def protocol_result(
     scan_ids: tuple[str, ...],
     baseline: int,
     resamples: int,
+    scene_types: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """counts [S, M, C, C + 1] and coverage [S, 5] of all scenes, as eval.json holds them."""
+    """counts [S, M, C, C + 1] and coverage [S, 5] of all scenes, as eval.json holds them.
+
+    Args:
+        scene_types: what kind of room each scene is, "" where nobody knows; () where nobody knows of any.
+    """
     total, rule = counts.sum(axis=0), ABSENT_RULES[protocol]
     constant = np.stack([constant_answer_counts(matrix, baseline) for matrix in total])
     return {
@@ -37,9 +44,20 @@ def protocol_result(
         },
         "baseline": _summary(constant, None, rule),
         "per_class": _per_class(total, rule),
+        "per_scene_type": _per_scene_type(counts, scene_types, rule),
         "per_scene": [{"scene": scan_ids[i], **_summary(counts[i], coverage[i], rule)} for i in range(len(counts))],
         "counts": {measure: total[row].tolist() for row, measure in enumerate(MEASURES)},
     }
+
+
+def _per_scene_type(counts: np.ndarray, scene_types: Sequence[str], rule: AbsentRule) -> list[dict[str, Any]]:
+    """One entry a kind of room, the commonest first: how many scenes, and the scores of their counts added up."""
+    kinds = Counter(kind for kind in scene_types if kind)
+    of = np.array(scene_types)
+    return [
+        {"scene_type": kind, "scenes": scenes, **_summary(counts[of == kind].sum(axis=0), None, rule)}
+        for kind, scenes in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def _summary(counts: np.ndarray, coverage: np.ndarray | None, rule: AbsentRule) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Small line charts as inline SVG. Colours are CSS variables of the page, so they follow its light and dark theme."""
+"""Small line charts as inline SVG. Colours are CSS variables of the page, so they follow its light and dark theme.
+
+The elements carry what templates/report.js needs to zoom: the plot's place, the range of its values, series' names.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 420, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 14, 34
+LEAST_SPAN = 0.1  # of the largest value: what an axis covers at least, so that small changes look small
+LEAST_PERCENT = 0.05  # the same for shares, absolute
 
 
 class Series(NamedTuple):
@@ -15,7 +20,7 @@ class Series(NamedTuple):
     x: Sequence[float]
     y: Sequence[float]
     style: str = "a"  # CSS class line-<style> / dot-<style>
-    dots: bool = False  # marks instead of a line
+    dots: bool = False  # marks, joined by a thin line
     noisy: bool = False  # a thin line with its running mean on top
 
 
@@ -30,10 +35,16 @@ def line_chart(title: str, series: Sequence[Series], *, x_label: str, percent: b
     xs, ys = [x for one in kept for x in one.x], [y for one in kept for y in one.y]
     if not xs:
         return ""
-    y_ticks = _decades(min(ys), max(ys)) if log else _ticks(min(ys), max(ys), inside=False)
+    low, high = min(ys), max(ys)
+    y_ticks = _decades(low, high) if log else _ticks(*_widened(low, high, percent), inside=False)
     place = _Place(min(xs), max(xs), min(*ys, *y_ticks), max(*ys, *y_ticks), log)
 
-    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">']
+    flags = (" data-percent" if percent else "") + (" data-log" if log else "")
+    plot, values = (_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM), place[:4]
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"'
+        f' data-plot="{",".join(map(str, plot))}" data-range="{",".join(map(repr, values))}"{flags}><g class="axes">'
+    ]
     for y in y_ticks:
         at = f"{place.y(y):.1f}"
         text = f"{100 * y:g}%" if percent else f"{y:.0e}".replace("e-0", "e-") if log else f"{y:g}"
@@ -43,8 +54,11 @@ def line_chart(title: str, series: Sequence[Series], *, x_label: str, percent: b
         text = f"{x / 1000:g}k" if x >= 10_000 else f"{x:g}"
         parts.append(f'<text class="tick" text-anchor="middle" x="{place.x(x):.1f}" y="{HEIGHT - 16}">{text}</text>')
     parts.append(f'<text class="tick" text-anchor="end" x="{WIDTH - _RIGHT}" y="{HEIGHT - 3}">{x_label}</text>')
+    parts.append("</g>")
     for one in kept:
         parts += _marks(one, place, percent)
+    parts.append(f'<rect class="cursor" x="0" y="{_TOP}" width="0" height="{HEIGHT - _TOP - _BOTTOM}"/>')
+    parts.append(f'<text class="tick readout" x="{_LEFT}" y="{_TOP - 3}"></text>')
     return "".join([*parts, "</svg>"])
 
 
@@ -71,18 +85,34 @@ def _marks(one: Series, place: _Place, percent: bool) -> list[str]:
     across, values = [place.x(x) for x in one.x], [place.y(y) for y in one.y]
     if one.dots:
         shown = [f"{100 * y:.1f}%" if percent else f"{y:.4g}" for y in one.y]
-        return [
-            f'<circle class="dot-{one.style}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"><title>{one.name}: {s}</title></circle>'
+        line = [] if len(one.x) < 2 else [_path(across, values, f"line-{one.style} thin")]
+        return line + [
+            f'<circle class="dot-{one.style}" data-name="{one.name}" cx="{x:.1f}" cy="{y:.1f}" r="3.2">'
+            f"<title>{one.name}: {s}</title></circle>"
             for x, y, s in zip(across, values, shown, strict=True)
         ]
     if one.noisy:
-        return [_path(across, values, f"line-{one.style} faint"), _path(across, _smooth(values), f"line-{one.style}")]
-    return [_path(across, values, f"line-{one.style}")]
+        smooth = _path(across, _smooth(values), f"line-{one.style}", one.name)
+        return [_path(across, values, f"line-{one.style} faint"), smooth]
+    return [_path(across, values, f"line-{one.style}", one.name)]
 
 
-def _path(xs: Sequence[float], ys: Sequence[float], style: str) -> str:
+def _path(xs: Sequence[float], ys: Sequence[float], style: str, name: str = "") -> str:
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
-    return f'<polyline class="{style}" points="{points}"/>'
+    return f'<polyline class="{style}" data-name="{name}" points="{points}"/>'
+
+
+def _widened(low: float, high: float, percent: bool) -> tuple[float, float]:
+    """A range around [low, high] that is not too short for its values; shares stay within 0..1, counts above 0."""
+    least = LEAST_PERCENT if percent else LEAST_SPAN * max(abs(low), abs(high))
+    if (high == low and not percent) or high - low >= least:
+        return low, high
+    start = (low + high - least) / 2
+    if low >= 0:
+        start = max(start, 0.0)
+    if percent and high <= 1:
+        start = min(start, 1 - least)
+    return start, start + least
 
 
 def _drawable(one: Series, log: bool) -> Series:

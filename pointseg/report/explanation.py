@@ -49,7 +49,9 @@ def write_explanation(explanation: Any, xyz: np.ndarray, out: Path, *, title: st
         lstrip_blocks=True,
     )
     pictures = {name: base64.b64encode(files[f"{name}.png"].read_bytes()).decode() for name in ("nodes", "affinity")}
-    page = environment.get_template("explain.html.jinja").render(title=title, levels=levels, **pictures)
+    page = environment.get_template("explain.html.jinja").render(
+        explanation={"title": title, "levels": levels, **pictures}
+    )
     write_text(files["explain.html"], page)
     return files
 

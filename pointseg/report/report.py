@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
+import markupsafe
 
 from pointseg.config import Config
 from pointseg.config_file import changed_keys
 from pointseg.errors import InputError
-from pointseg.evaluation.definitions import SCHEMA
 from pointseg.report.charts import Series, line_chart
-from pointseg.report.render import CORRECT, UNSCORED, WRONG, encode_png, error_colors, render, room_view
+from pointseg.report.eval_file import read_evaluation
+from pointseg.report.scenes import data_url, embedded_scenes, legends, pictured_scenes
 from pointseg.rundir import RunDirectory, read_json, write_text
-from pointseg.scannet.labels import CLASS_COLORS, IGNORE, IGNORE_COLOR, colorize
 from pointseg.scannet.published import ROWS, SCANS
 
 # The columns of the tables of scores: heading, measure, score.
@@ -49,18 +45,27 @@ def report(path: Path) -> tuple[Path, Path]:
     """
     run = RunDirectory(path)
     content = _gather(run)
+    environment = page_environment()
+    files = path / "report.md", path / "report.html"
+    for file in files:
+        write_text(file, environment.get_template(f"{file.name}.jinja").render(content))
+    return files
+
+
+def page_environment() -> jinja2.Environment:
+    """The templates, with the filters `percent` and `thousands` and the function `script(name)`."""
+    folder = Path(__file__).parent / "templates"
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, thousands=thousands)
-    files = path / "report.md", path / "report.html"
-    for file in files:
-        write_text(file, environment.get_template(f"{file.name}.jinja").render(content))
-    return files
+    # Not `include`: what looks like Jinja's braces in a script is the script's own.
+    environment.globals["script"] = lambda name: markupsafe.Markup((folder / name).read_text(encoding="utf-8"))
+    return environment
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -78,10 +83,10 @@ def _gather(run: RunDirectory) -> dict[str, Any]:
     config, meta = run.load_config(), run.load_meta()
     if not run.eval_file.is_file():
         raise InputError(f"run: {run.path} has no eval.json; evaluate it first: pointseg evaluate {run.path}")
-    result = read_json(run.eval_file)
-    if result.get("schema") != SCHEMA:
-        raise InputError(f"{run.eval_file}: expected schema {SCHEMA}, got {result.get('schema')}; evaluate again")
+    result = read_evaluation(run.eval_file)
     main = "every_vertex" if "every_vertex" in result["protocols"] else next(iter(result["protocols"]))
+    part = result["protocols"][main]
+    about_scenes, points = embedded_scenes(run, part)
     return {
         "name": run.path.resolve().name,
         "config": config,
@@ -92,17 +97,67 @@ def _gather(run: RunDirectory) -> dict[str, Any]:
         "synthetic": result["data"].get("synthetic"),
         "network": config.model.describe(),
         "main": main,
-        "part": result["protocols"][main],
+        "part": part,
+        "stale": stale_scores(run, result),
         "columns": COLUMNS,
         "headlines": HEADLINES,
         "published": ROWS if _is_scannet_val(result) else (),
-        "unannotated": _hex(IGNORE_COLOR),
-        "error_legend": [("correct", _hex(CORRECT)), ("wrong", _hex(WRONG)), ("not scored", _hex(UNSCORED))],
-        "colors": [_hex(color) for color in CLASS_COLORS],
-        "confusion": _confusion(result["protocols"][main]["counts"]["pixel"]),
+        "confusion": _confusion(part["counts"]["pixel"]),
+        "confusions": commonest_confusions(part["counts"]["pixel"], [*result["classes"], "none of the classes"]),
         "charts": _charts(list(run.read_metrics())),
-        "scenes": [_pictures(file) for file in sorted(run.scenes.glob("*.npz"))],
+        "scenes": pictured_scenes(run, part),
+        "about_scenes": about_scenes,
+        "in_3d": {scene["name"]: number for number, scene in enumerate(about_scenes["scenes"])},
+        "points": points,
+        "room_types": part.get("per_scene_type", []),
+        "scene_types": dict(
+            zip((row["scene"] for row in part["per_scene"]), result.get("scene_types", ()), strict=False)
+        ),
+        "explanation": _explanation(run.explanation),
+        **legends(),
     }
+
+
+def stale_scores(run: RunDirectory, result: dict[str, Any]) -> str | None:
+    """What to say when the scores are not those of the run's last checkpoint; None when they are, or nobody knows."""
+    if "step" not in result or not run.checkpoint_file.exists():
+        return None
+    last = int(run.load_checkpoint()["step"])
+    if last == result["step"]:
+        return None
+    scored = Path(result.get("checkpoint", "")).name or "a checkpoint"
+    return (
+        f"These scores are of step {result['step']} ({scored}); the run's last checkpoint is of step {last}. "
+        f"To score that one: pointseg evaluate {run.path}"
+    )
+
+
+def commonest_confusions(counts: list[list[int]], answers: list[str], number: int = 5) -> list[dict[str, Any]]:
+    """The `number` commonest kinds of error in counts [C, C + 1], with their share of the class and of all errors.
+
+    answers: the names of the C + 1 columns.
+    """
+    wrong = [(n, t, p) for t, row in enumerate(counts) for p, n in enumerate(row) if p != t and n]
+    errors = sum(n for n, _, _ in wrong)
+    return [
+        {
+            "truth": answers[t],
+            "answer": answers[p],
+            "points": n,
+            "of_class": n / sum(counts[t]),
+            "of_errors": n / errors,
+        }
+        for n, t, p in sorted(wrong, key=lambda entry: (-entry[0], *entry[1:]))[:number]
+    ]
+
+
+def _explanation(folder: Path) -> dict[str, Any] | None:
+    """What `pointseg explain` left in the run: its table, its pictures as data URLs; None without."""
+    files = folder / "explain.json", folder / "nodes.png", folder / "affinity.png"
+    if not all(file.is_file() for file in files):
+        return None
+    nodes, affinity = (data_url(file.read_bytes()) for file in files[1:])
+    return {**read_json(files[0]), "nodes": nodes, "affinity": affinity}
 
 
 def _changed_settings(config: Config) -> list[tuple[str, Any]]:
@@ -123,9 +178,11 @@ def _is_scannet_val(result: dict[str, Any]) -> bool:
 
 
 def _confusion(counts: list[list[int]]) -> list[dict[str, Any]]:
-    """Per true class: its points, and each answer's share of them (None for a class that does not occur)."""
+    """Per true class: its points, and of each answer the points and their share."""
+    totals = [sum(row) for row in counts]
     return [
-        {"total": sum(row), "shares": [n / sum(row) for n in row] if sum(row) else [None] * len(row)} for row in counts
+        {"total": total, "cells": [(n, n / total if total else 0.0) for n in row]}
+        for total, row in zip(totals, counts, strict=True)
     ]
 
 
@@ -140,49 +197,22 @@ def _charts(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
     def column(key: str) -> list[float]:
         return [line[key] for line in logged]
 
-    accuracy = [Series("training chunks", steps, column("accuracy"), noisy=True)]
-    for name, style in (("every_vertex", "b"), ("pointnet2", "c")):
-        with_it = [line for line in scored if name in line["eval"]]
-        values = [line["eval"][name]["pixel"]["accuracy"] for line in with_it]
-        accuracy.append(Series(f"evaluation, {name}", [line["step"] for line in with_it], values, style, dots=True))
+    def scores(protocol: str, score: str) -> tuple[list[int], list[float]]:
+        with_it = [line for line in scored if line["eval"].get(protocol, {}).get("pixel", {}).get(score) is not None]
+        return [line["step"] for line in with_it], [line["eval"][protocol]["pixel"][score] for line in with_it]
+
+    accuracy, miou = [Series("training chunks", steps, column("accuracy"), noisy=True)], []
+    for protocol, style in (("every_vertex", "b"), ("pointnet2", "c")):
+        accuracy.append(Series(f"{protocol}", *scores(protocol, "accuracy"), style, dots=True))
+        miou.append(Series(f"{protocol}", *scores(protocol, "miou"), style, dots=True))
     charts = (
         ("Training loss", [Series("loss", steps, column("loss"), noisy=True)], {}),
-        ("Accuracy: training chunks" + (", evaluation (dots)" if scored else ""), accuracy, {"percent": True}),
+        ("Pixel accuracy: training chunks" + (", evaluation (dots)" if scored else ""), accuracy, {"percent": True}),
+        ("Mean IoU, evaluation", miou, {"percent": True}),
         ("Learning rate", [Series("learning rate", steps, column("lr"))], {"log": True}),
         ("BatchNorm momentum", [Series("momentum", steps, column("bn_momentum"))], {}),
         ("Chunks per second", [Series("chunks/s", steps, column("chunks_per_second"), noisy=True)], {}),
         ("Time spent waiting for data", [Series("waiting", steps, column("data_wait"), noisy=True)], {"percent": True}),
     )
-    return [(title, line_chart(title, series, x_label="step", **options)) for title, series, options in charts]
-
-
-def _pictures(file: Path) -> dict[str, Any]:
-    """One evaluated scene: pictures as data URLs, all from the same place, and how much of it is right."""
-    try:
-        with np.load(file) as arrays:
-            xyz, rgb, label, prediction = (arrays[key] for key in ("xyz", "rgb", "label", "prediction"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: cannot be read ({error}); evaluate the run again") from None
-    view = room_view(xyz)
-    views = (
-        ("colour", rgb),
-        ("truth", colorize(label)),
-        ("prediction", colorize(prediction)),
-        ("errors", error_colors(prediction, label, IGNORE)),
-    )
-    annotated = label != IGNORE
-    return {
-        "name": file.stem,
-        "points": len(xyz),
-        "annotated": int(annotated.sum()),
-        "correct": int((prediction == label)[annotated].sum()),
-        "pictures": [(title, _data_url(encode_png(render(view, colors)))) for title, colors in views],
-    }
-
-
-def _hex(color: Iterable[int]) -> str:
-    return "#" + bytes(color).hex()
-
-
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    drawn = [(title, line_chart(title, series, x_label="step", **options)) for title, series, options in charts]
+    return [(title, svg) for title, svg in drawn if svg]
