@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import os
@@ -127,28 +128,21 @@ class Browser:
 def browser(profile: Path) -> Iterator[Browser]:
     """Starts Chromium with a fresh profile and ends it."""
     assert CHROMIUM is not None
-    child_read, write = os.pipe()
-    read, child_write = os.pipe()
+    commands, answers = os.pipe(), os.pipe()  # (read, write); Chromium has its ends as file descriptors 3 and 4
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands[0], answers[1])]
+    connect = f'exec "$@" 3</proc/self/fd/{ends[0]} 4>/proc/self/fd/{ends[1]}'
     process = subprocess.Popen(
-        [
-            "sh",
-            "-c",
-            f'exec "$@" 3<&{child_read} 4>&{child_write}',
-            "sh",
-            CHROMIUM,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-        ],
-        pass_fds=(child_read, child_write),
+        ["sh", "-c", connect, "sh", CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+        pass_fds=ends,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(child_read)
-    os.close(child_write)
+    for end in (*ends, commands[0], answers[1]):
+        os.close(end)
     try:
-        yield Browser(read, write)
+        yield Browser(answers[0], commands[1])
     finally:
         process.terminate()
         process.wait(10)
-        os.close(read)
-        os.close(write)
+        os.close(answers[0])
+        os.close(commands[1])

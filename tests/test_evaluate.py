@@ -21,6 +21,7 @@ from pointseg.errors import InputError
 from pointseg.evaluation.evaluate import evaluate
 from pointseg.evaluation.protocols import literally_scored
 from pointseg.evaluation.scene_files import read_scene_counts
+from pointseg.evaluation.scene_points import read_scene_points
 from pointseg.evaluation.scoreboard import format_table
 from pointseg.metrics import VOXEL_2CM, VOXEL_4_84CM, confusion_counts, voxel_representatives
 from pointseg.rundir import RunDirectory
@@ -388,6 +389,13 @@ def test_two_processes_count_what_one_counts(store: SceneStore, tmp_path: Path):
     torch.multiprocessing.spawn(_evaluate_as_one_of_two, (store.path, tmp_path), nprocs=2)
     for rank in (0, 1):
         assert json.loads((tmp_path / f"rank{rank}.json").read_text()) == alone["protocols"]
-    for name in ("scene0001_00.npz", "scene0002_00.npz"):
+    one, two = ([*(tmp_path / run / "scenes").iterdir()] for run in ("one", "two"))
+    names = sorted(path.name for path in one)
+    assert len(names) == ALL_FOUR.evaluate.pictures
+    assert names == sorted(path.name for path in two)
+    points = [read_scene_points(tmp_path / run / "scene_points.zip", store.scan_ids) for run in ("one", "two")]
+    assert list(points[0]) == list(store.scan_ids)
+    assert points[0] == points[1]
+    for name in names:
         with np.load(tmp_path / "one/scenes" / name) as one, np.load(tmp_path / "two/scenes" / name) as two:
             assert all(np.array_equal(one[key], two[key]) for key in one.files)

@@ -41,6 +41,7 @@ ALLOWED = {
     "pointseg.evaluation": {"pointseg.evaluation"} | DATA | LEARNING,
     "pointseg.evaluation.definitions": {"pointseg.metrics", "pointseg.config"},
     "pointseg.evaluation.bootstrap": {"pointseg.metrics"},
+    "pointseg.evaluation.scene_points": {"pointseg.metrics", "pointseg.atomic"},
     "pointseg.evaluation.scoreboard": LABELS | SCORES,
     "pointseg.evaluation.compare": LABELS
     | SCORES
@@ -60,6 +61,7 @@ ALLOWED = {
     "pointseg.training": {"pointseg.training", "pointseg.evaluation", "pointseg.config_file"} | DATA | LEARNING,
     # Reads the files of a run directory only: no networks, no stores.
     "pointseg.report": {"pointseg.report", "pointseg.scannet.published", "pointseg.evaluation.definitions"}
+    | {"pointseg.evaluation.scene_points"}
     | {"pointseg.config", "pointseg.config_file", "pointseg.rundir"}
     | LABELS,
     "pointseg.report.render": set(),

@@ -5,73 +5,30 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
+from PIL import Image
+from runs import evaluated_run, evaluation
 
-from pointseg.config import Config, ModelConfig
 from pointseg.errors import InputError
-from pointseg.evaluation.definitions import MEASURES, SCHEMA, TERMS
-from pointseg.evaluation.scoreboard import protocol_result
+from pointseg.evaluation.definitions import SCHEMA
 from pointseg.report.charts import Series, line_chart
-from pointseg.report.report import report
+from pointseg.report.report import commonest_confusions, report
 from pointseg.rundir import RunDirectory
-from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
-
-
-def _result(synthetic: object, scenes: int = 2) -> dict:
-    rng = np.random.default_rng(0)
-    counts = rng.integers(0, 50, (scenes, len(MEASURES), NUM_CLASSES, NUM_CLASSES + 1))
-    counts[:, :, 17] = 0  # no sink anywhere
-    counts[0] = 0  # a scene without annotation
-    coverage = np.tile([5000, 4000, 5000, 4000, 7], (scenes, 1))
-    coverage[0, [1, 3]] = 0
-    ids = tuple(f"scene{i:04d}_00" for i in range(scenes))
-    return {
-        "schema": SCHEMA,
-        "split": "val",
-        "store": "data/store/val.h5",
-        "data": {"source": "scans", "synthetic": synthetic},
-        "scenes": scenes,
-        "classes": list(CLASS_NAMES),
-        "definitions": TERMS,
-        "baseline": {"class": "wall", "source": "training split"},
-        "protocols": {
-            name: protocol_result(name, counts, coverage, ids, 0, 100) for name in ("every_vertex", "pointnet2")
-        },
-        "step": 120,
-    }
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    run = RunDirectory(tmp_path / "my <run>")
-    run.create(Config(model=ModelConfig(context="non_local")), {"torch": "2.13.0", "store": {"split": "train"}})
-    run.eval_file.write_text(json.dumps(_result({"seed": 0})))
-    for step in (10, 20, 30):
-        run.append_metrics(
-            {"step": step, "epoch": 1, "samples": step * 8, "loss": 3 / step, "accuracy": 0.5, "lr": 1e-3}
-            | {"bn_momentum": 0.5, "chunks_per_second": 4.0, "data_wait": 0.01}
-        )
-    run.append_metrics({"step": 30, "eval": {"every_vertex": {"pixel": {"accuracy": 0.4321}}}})
-    run.scenes.mkdir()
-    rng = np.random.default_rng(0)
-    np.savez_compressed(
-        run.scenes / "scene0001_00.npz",
-        xyz=rng.uniform(0, 2, (400, 3)).astype(np.float32),
-        rgb=rng.integers(0, 255, (400, 3), np.uint8),
-        label=np.repeat(np.array([0, 1, 2, IGNORE], np.uint8), 100),
-        prediction=np.repeat(np.array([0, 1, 1, 5], np.uint8), 100),
-    )
-    return run
+    return evaluated_run(tmp_path / "my <run>")
 
 
 class _Page(HTMLParser):
     """Collects what the page refers to and checks that elements are closed in order."""
 
-    VOID = ("meta", "img", "line", "polyline", "br", "link")
+    VOID = ("meta", "img", "line", "polyline", "br", "link", "input", "rect")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -98,22 +55,23 @@ def test_page_is_whole_and_fetches_nothing(run: RunDirectory):
     _, html = report(run.path)
     text = html.read_text()
     page = _Page(text)
-    assert len(page.references) == 4  # four pictures of the one scene
-    assert all(reference.startswith("data:image/png;base64,") for reference in page.references)
-    assert not re.search(r"https?://|@import|url\(", text)
-    assert page.tags.count("svg") == 6
+    pictures = [reference for reference in page.references if not reference.startswith("#")]
+    assert len(pictures) == 4  # four pictures of the one scene
+    assert all(reference.startswith("data:image/png;base64,") for reference in pictures)
+    assert not re.search(r"@import|url\(", text)
+    assert page.tags.count("svg") == 7
     assert "<title>my &lt;run&gt; · pointseg</title>" in text
     assert "66.7 % of the annotated ones correct" in text
 
 
 def test_numbers_are_those_of_the_evaluation(run: RunDirectory):
     shutil.rmtree(run.scenes)
-    result = _result({"seed": 0})
+    result = evaluation({"seed": 0})
     overall = result["protocols"]["pointnet2"]["overall"]
     baseline = result["protocols"]["every_vertex"]["baseline"]
     chair = result["protocols"]["every_vertex"]["per_class"][4]
     for file in report(run.path):
-        text = file.read_text()
+        text = file.read_text().split("<script")[0]
         for value in (overall["voxel_2cm"]["accuracy"], baseline["pixel"]["accuracy"], chair["iou"]):
             assert f"{100 * value:.1f}" in text
         assert "absent: sink" in text
@@ -133,13 +91,13 @@ def test_synthetic_rooms_are_named_and_published_rows_left_out(run: RunDirectory
 
 def test_published_rows_stand_next_to_the_312_scans_only(run: RunDirectory):
     shutil.rmtree(run.scenes)  # pictures take time and are not looked at here
-    run.eval_file.write_text(json.dumps(_result(None, scenes=312)))
+    run.eval_file.write_text(json.dumps(evaluation(None, scenes=312)))
     for file in report(run.path):
         text = file.read_text()
         assert "Synthetic" not in text
         assert "PointCNN" in text
         assert "85.2" in text
-    run.eval_file.write_text(json.dumps(_result(None, scenes=311)))
+    run.eval_file.write_text(json.dumps(evaluation(None, scenes=311)))
     assert "PointCNN" not in report(run.path)[1].read_text()
 
 
@@ -147,7 +105,7 @@ def test_a_run_without_log_and_pictures_has_a_report_too(run: RunDirectory):
     run.metrics_file.unlink()
     shutil.rmtree(run.scenes)
     page = _Page(report(run.path)[1].read_text())
-    assert page.references == []
+    assert all(reference.startswith("#") for reference in page.references)
     assert "svg" not in page.tags
 
 
@@ -163,6 +121,88 @@ def test_what_is_missing_is_said(run: RunDirectory, tmp_path: Path):
     run.eval_file.unlink()
     with pytest.raises(InputError, match=r"has no eval\.json; evaluate it first"):
         report(run.path)
+
+
+def test_scores_of_another_step_than_the_checkpoints_are_called_so(run: RunDirectory):
+    shutil.rmtree(run.scenes)
+    run.save_checkpoint({"model": {}, "step": 120})
+    assert "last checkpoint" not in report(run.path)[1].read_text()
+    run.save_checkpoint({"model": {}, "step": 150})
+    for file in report(run.path):
+        assert "These scores are of step 120" in file.read_text()
+        assert "last checkpoint is of step 150" in file.read_text()
+
+
+def _without(result: dict, *keys: str) -> dict:
+    """`result` with what the keys lead to taken out."""
+    inner = result
+    for key in keys[:-1]:
+        inner = inner[key]
+    del inner[keys[-1]]
+    return result
+
+
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [
+        (lambda result: _without(result, "protocols"), "missing required field `protocols`"),
+        (lambda result: _without(result, "protocols", "pointnet2", "overall", "pixel"), r"`\$.protocols"),
+        (lambda result: result | {"scenes": "many"}, r"`\$.scenes`"),
+        (lambda result: result | {"protocols": {}}, "no protocols"),
+        (lambda result: [result], "expected schema"),
+    ],
+)
+def test_a_damaged_evaluation_is_one_line(run: RunDirectory, damaged: Callable[[dict], object], said: str):
+    run.eval_file.write_text(json.dumps(damaged(evaluation(None))))
+    with pytest.raises(InputError, match=said) as error:
+        report(run.path)
+    assert str(run.eval_file) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_commonest_confusions():
+    counts = [[50, 3, 0, 7], [9, 0, 1, 0], [0, 0, 4, 0]]
+    found = commonest_confusions(counts, ["wall", "floor", "bed", "none"], 3)
+    assert [(one["truth"], one["answer"], one["points"]) for one in found] == [
+        ("floor", "wall", 9),
+        ("wall", "none", 7),
+        ("wall", "floor", 3),
+    ]
+    assert found[1]["of_class"] == 7 / 60
+    assert found[1]["of_errors"] == 7 / 20
+
+
+def test_what_explain_left_is_part_of_the_page(run: RunDirectory):
+    shutil.rmtree(run.scenes)
+    run.explanation.mkdir()
+    level = {
+        "scale": 0.125,
+        "added": 0.5,
+        "reach": 1.2,
+        "chance": 2.3,
+        "far": 0.4,
+        "far_chance": 0.6,
+        "latent_nodes": 7,
+    }
+    (run.explanation / "explain.json").write_text(json.dumps({"title": "a run, a room", "levels": [level]}))
+    for name in ("nodes.png", "affinity.png"):
+        Image.new("RGB", (4, 4)).save(run.explanation / name)
+    text = report(run.path)[1].read_text()
+    assert "a run, a room" in text
+    assert "+0.125" in text
+    assert sum(url.startswith("data:image/png") for url in _Page(text).references) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "span"),
+    [([0.991, 0.993], True, 0.05), ([0.2, 0.8], True, 0.6), ([100.0, 100.5], False, 10), ([3.0, 1.0], False, 2)],
+)
+def test_axes_do_not_blow_up_small_changes(values: list[float], percent: bool, span: float):
+    svg = line_chart("t", [Series("s", [0, 1], values)], x_label="step", percent=percent)
+    low, high = map(float, re.search(r'data-range="([^"]+)"', svg)[1].split(",")[2:])
+    assert low <= min(values) < max(values) <= high
+    assert span * 0.99 <= high - low <= 2 * span
+    assert not percent or (low >= 0 and high <= 1)
 
 
 def test_chart_draws_finite_values_to_scale():

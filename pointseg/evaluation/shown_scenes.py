@@ -54,10 +54,10 @@ class ShownScenes:
             for array in (self._sizes, self._index, self._thinned)
         ]
         if context.is_main:
+            run.scenes.mkdir(parents=True, exist_ok=True)
             run.scene_points_file.unlink(missing_ok=True)
             if self._display_points:
                 write_scene_points(run.scene_points_file, _encoded(store, *arrays))
-            run.scenes.mkdir(parents=True, exist_ok=True)
             for old in run.scenes.glob("*.npz"):
                 old.unlink()
         for number in worst_and_best(counts, pictures):

@@ -137,8 +137,8 @@ def _ticks(low: float, high: float, *, inside: bool = True) -> list[float]:
     raw = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
-    first, last = (math.ceil, math.floor) if inside else (math.floor, math.ceil)
-    start, end = first(low / step - 1e-9), last(high / step + 1e-9)
+    first, last, slack = (math.ceil, math.floor, 1e-9) if inside else (math.floor, math.ceil, -1e-9)
+    start, end = first(low / step - slack), last(high / step + slack)
     return [round(i * step, 12) for i in range(start, end + 1)]
 
 
