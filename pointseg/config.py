@@ -284,6 +284,8 @@ class TrainConfig:
     weight_decay: float = 0.0  # of matrices; biases and BatchNorm's parameters have none
     clip_norm: float = 0.0  # a longer gradient is shortened to this; 0: none is
     label_smoothing: float = 0.0  # share of the target that is spread evenly over all classes
+    # Weights to begin with: "" random ones, "pretrained" the network that ships, else a run directory or a checkpoint.
+    init: str = ""
     ema: float = 0.0  # decay of a moving average of the weights, kept and evaluated beside them; 0: none
     class_weights: bool = True  # 1 / log(1.2 + frequency) per class
     unannotated: Literal["ignore", "class"] = "ignore"  # "class": PointNet++'s 21st output, trained like any other

@@ -12,7 +12,7 @@ import torch
 
 from pointseg.atomic import replacing
 from pointseg.config_file import dump_config, parse_config
-from pointseg.prediction.segmenter import PRETRAINED
+from pointseg.pretrained import PRETRAINED
 from pointseg.rundir import RunDirectory, load_checkpoint, read_json, write_json
 
 MOST_BYTES = 8_000_000

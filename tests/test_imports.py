@@ -22,6 +22,7 @@ ALLOWED = {
     "pointseg.errors": set(),
     "pointseg.atomic": set(),
     "pointseg.process": set(),
+    "pointseg.pretrained": set(),
     "pointseg.config": set(),
     "pointseg.config_file": {"pointseg.config"},
     "pointseg.distributed": set(),
@@ -52,13 +53,16 @@ ALLOWED = {
         "pointseg.evaluation",
         "pointseg.scannet.ply",
         "pointseg.config_file",
+        "pointseg.pretrained",
         "pointseg.report.render",
     }
     | DATA
     | LEARNING,
     "pointseg.prediction.formats": {"pointseg.prediction.formats", "pointseg.scannet.ply", "pointseg.atomic"},
     "pointseg.prediction.frame": set(),
-    "pointseg.training": {"pointseg.training", "pointseg.evaluation", "pointseg.config_file"} | DATA | LEARNING,
+    "pointseg.training": {"pointseg.training", "pointseg.evaluation", "pointseg.config_file", "pointseg.pretrained"}
+    | DATA
+    | LEARNING,
     # Reads the files of a run directory only: no networks, no stores.
     "pointseg.report": {"pointseg.report", "pointseg.scannet.published", "pointseg.evaluation.definitions"}
     | {"pointseg.evaluation.scene_points"}

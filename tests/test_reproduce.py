@@ -70,8 +70,8 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, capsys: 
 def test_shortened_schedule():
     config = shortened(Config(), chunks=24_020, scenes=1201)
     assert (config.train.epochs, config.train.decay_samples) == (20, 20_000)
-    config = shortened(Config(data=DataConfig(chunks_per_scene=4), train=TrainConfig(epochs=200)), 24_000, 100)
-    assert config.train.epochs == 60
+    config = shortened(Config(data=DataConfig(chunks_per_scene=4), train=TrainConfig(epochs=200)), 24_020, 100)
+    assert (config.train.epochs, config.train.decay_samples) == (60, 19_983)  # of fewer scenes the same chunks
     with pytest.raises(InputError, match="chunks must be at least the batch of 64, got 63"):
         shortened(Config(), chunks=63, scenes=10)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,15 @@ def test_a_signal_to_the_whole_process_group(config: Config, tmp_path: Path) -> 
     assert "stopped with a checkpoint" in message
     assert "Traceback" not in message
     assert directory.load_checkpoint()["step"] >= 3
+
+
+def test_a_run_can_begin_with_the_weights_of_another(config: Config, tmp_path: Path) -> None:
+    first = run(config, tmp_path / "first")
+    begun = replace(config, train=replace(config.train, init=str(first.path), lr=1e-12, bn_momentum=0.0, bn_floor=0.0))
+    second = run(begun, tmp_path / "second", stop_after=1)
+    before, after = first.load_checkpoint()["model"], second.load_checkpoint()["model"]
+    weights = [name for name in before if before[name].is_floating_point()]
+    for name in weights:
+        torch.testing.assert_close(after[name], before[name], atol=1e-4, rtol=0)  # one step of Adam
+    with pytest.raises(InputError, match="does not exist"):
+        run(replace(config, train=replace(config.train, init=str(tmp_path / "none"))), tmp_path / "third")

@@ -19,11 +19,9 @@ from pointseg.errors import InputError
 from pointseg.evaluation.inference import load_network, output_classes
 from pointseg.prediction.bands import label_in_bands
 from pointseg.prediction.frame import Up, find_frame
+from pointseg.pretrained import PRETRAINED
 from pointseg.rundir import RunDirectory, load_checkpoint
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
-
-# Made by `scripts/train_pretrained.sh`; docs of what it was trained on and what to expect: pretrained.md beside it.
-PRETRAINED = Path(__file__).parent / "pretrained" / "ssg_latentgnn_rooms.pt"
 
 
 class Prediction(NamedTuple):

@@ -11,6 +11,9 @@ from pointseg.config import Config
 from pointseg.config_file import load_config
 from pointseg.errors import InputError
 
+# Of the paper's schedule: 200 epochs of ScanNet's 1201 training scans.
+PAPER_CHUNKS = 200 * 1201
+
 
 @dataclass(frozen=True)
 class Row:
@@ -75,11 +78,10 @@ def row_config(row: Row, scale: Scale, store: Path, scenes: int, overrides: tupl
 
 
 def shortened(config: Config, chunks: int, scenes: int) -> Config:
-    """`config` trained for about `chunks` chunks, whole epochs, its decay steps shortened in the same proportion."""
+    """`config` trained for about `chunks` chunks, whole epochs; its decay is shortened as they are to the paper's."""
     if chunks < config.train.batch_size:
         raise InputError(f"chunks must be at least the batch of {config.train.batch_size}, got {chunks}")
     epoch = scenes * config.data.chunks_per_scene
     epochs = max(round(chunks / epoch), 1)
-    share = epochs / config.train.epochs
-    decay = max(round(config.train.decay_samples * share), 1)
+    decay = max(round(config.train.decay_samples * epochs * epoch / PAPER_CHUNKS), 1)
     return dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=epochs, decay_samples=decay))

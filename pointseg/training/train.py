@@ -28,7 +28,8 @@ from pointseg.evaluation.evaluate import evaluate
 from pointseg.evaluation.inference import output_classes
 from pointseg.losses import class_weights
 from pointseg.models import build_model
-from pointseg.rundir import RunDirectory, describe_run, load_weights
+from pointseg.pretrained import PRETRAINED
+from pointseg.rundir import RunDirectory, describe_run, load_checkpoint, load_weights
 from pointseg.scannet.labels import CLASS_NAMES, NUM_CLASSES
 from pointseg.store import SceneStore
 from pointseg.training.ahead import ahead
@@ -107,6 +108,8 @@ def _train(
 
     torch.manual_seed(settings.seed)
     model = build_model(config.model, outputs, in_features=feature_channels(config.data)).to(context.device)
+    if settings.init and not resume:
+        _initialise(model, settings.init)
     training_step = TrainingStep(model, settings, weight, context)
     dataset = ChunkDataset(store, config.data, seed=settings.seed)
     steps = steps_of(len(dataset), epochs=settings.epochs, batch_size=settings.batch_size)
@@ -207,6 +210,14 @@ def _train(
 
 def _evaluation_store(config: Config) -> SceneStore:
     return SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5", CLASS_NAMES)
+
+
+def _initialise(model: nn.Module, source: str) -> None:
+    """Copies the weights of "pretrained", a run directory or a checkpoint, the averaged ones where it has them."""
+    path = PRETRAINED if source == "pretrained" else Path(source)
+    path = RunDirectory(path).checkpoint_file if path.is_dir() else path
+    state = load_checkpoint(path)
+    load_weights(model, state.get("ema", state["model"]), path)
 
 
 def _labelled_store(path: Path) -> SceneStore:
