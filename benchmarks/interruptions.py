@@ -16,7 +16,7 @@ import torch
 from pointseg.rundir import RunDirectory
 from pointseg.training.faults import EXIT_PREEMPTED
 
-TIMINGS = {"chunks_per_second", "data_wait"}  # of a logged line: they differ from run to run
+MEASURED = {"chunks_per_second", "data_wait", "memory"}  # of a logged line: they differ from run to run
 
 
 def train_with_interruptions(config: Path, run: RunDirectory, times: int, rng: np.random.Generator) -> list[str]:
@@ -58,7 +58,7 @@ def differences(one: RunDirectory, other: RunDirectory) -> list[str]:
             found += sorted(a.keys() ^ b.keys())
             found += [key for key in a.keys() & b.keys() if not _same(a[key], b[key])]
     lines = [
-        [{k: v for k, v in line.items() if k not in TIMINGS} for line in run.read_metrics()] for run in (one, other)
+        [{k: v for k, v in line.items() if k not in MEASURED} for line in run.read_metrics()] for run in (one, other)
     ]
     return found + (["metrics.jsonl"] if lines[0] != lines[1] else [])
 

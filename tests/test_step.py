@@ -14,6 +14,7 @@ from torch import nn
 
 from pointseg.config import Config, TrainConfig
 from pointseg.config_file import parse_config
+from pointseg.data.dataset import Batch
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.models.layers import Layer
@@ -90,6 +91,22 @@ def test_wrong_splits_are_named() -> None:
         TrainingStep(model, TrainConfig(accumulate=3), None, ALONE)
     with pytest.raises(InputError, match=r"train\.cuda_graph needs one process on a CUDA device, got 1 on cpu"):
         TrainingStep(model, TrainConfig(cuda_graph=True), None, ALONE)
+
+
+def test_a_loss_that_is_not_finite_is_no_step_even_if_its_gradient_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def infinite(logits, *arguments, smoothing):
+        return logits.sum() + float("inf"), arguments[1].sum()
+
+    monkeypatch.setattr("pointseg.training.step.segmentation_loss", infinite)
+    model = nn.Sequential(nn.Linear(3, 20))
+    model.forward = lambda xyz, features: model[0](xyz)
+    before = [p.detach().clone() for p in model.parameters()]
+    label = torch.zeros(1, 4, dtype=torch.long)
+    batch = Batch(xyz=torch.ones(1, 4, 3), features=None, label=label, inside=label == 0, scene=label[0, :1])
+    loss, *_, norm = TrainingStep(model, TrainConfig(batch_size=1), None, ALONE)(batch, None, 1e-3, 0.5)
+    assert not loss.isfinite()
+    assert not norm.isfinite()
+    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
 
 
 def test_only_matrices_decay() -> None:

@@ -12,16 +12,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
+from benchmarks.interruptions import MEASURED
 from pointseg.config import Config
 from pointseg.config_file import parse_config
 from pointseg.data.dataset import Collate
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.rundir import RunDirectory
-from pointseg.scannet.labels import IGNORE
+from pointseg.scannet.labels import IGNORE, colorize
 from pointseg.store import SceneStore
 from pointseg.training.faults import EXIT_PREEMPTED, Interrupted
 from pointseg.training.step import TrainingStep
@@ -62,8 +66,7 @@ def assert_same(one: RunDirectory, two: RunDirectory) -> None:
     for key, state in a["optimizer"]["state"].items():
         for name, value in state.items():
             assert torch.equal(value, b["optimizer"]["state"][key][name]), (key, name)
-    timings = {"chunks_per_second", "data_wait"}
-    lines = [[{k: v for k, v in line.items() if k not in timings} for line in r.read_metrics()] for r in (one, two)]
+    lines = [[{k: v for k, v in line.items() if k not in MEASURED} for line in r.read_metrics()] for r in (one, two)]
     assert lines[0] == lines[1]
 
 
@@ -218,7 +221,7 @@ def test_the_run_directory_explains_itself(config: Config, tmp_path: Path) -> No
     assert [line["lr"] for line in lines] == pytest.approx([1e-3, 7e-4, 4.9e-4])
     assert lines[-1]["epoch"] == 4
     assert all(0 <= line["data_wait"] <= 1 and line["chunks_per_second"] > 0 for line in lines)
-    assert list(directory.tensorboard.iterdir())
+    assert all(line["memory"]["process_peak_mb"] > 10 for line in lines)
 
 
 def test_evaluation_while_training_changes_nothing(config: Config, make_store, tmp_path: Path) -> None:
@@ -231,6 +234,40 @@ def test_evaluation_while_training_changes_nothing(config: Config, make_store, t
     scores = [line["eval"] for line in evaluated.read_metrics() if "eval" in line]
     assert len(scores) == 2
     assert 0 <= scores[0]["every_vertex"]["pixel"]["accuracy"] <= 1
+
+
+def test_tensorboard_shows_what_metrics_say(config: Config, make_store, tmp_path: Path) -> None:
+    make_store("val", scenes=2, points=500, seed=9)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, evaluate_every=2, ema=0.9))
+    directory = run(config, tmp_path / "run")
+    shown = EventAccumulator(str(directory.tensorboard), {"tensors": 0, "scalars": 0}).Reload()
+    averaged = EventAccumulator(str(directory.tensorboard / "averaged"), {"tensors": 0, "scalars": 0}).Reload()
+
+    def scalar(board: EventAccumulator, name: str) -> list[tuple[int, float]]:
+        return [(event.step, pytest.approx(event.value)) for event in board.Scalars(name)]
+
+    steps = [line for line in directory.read_metrics() if "loss" in line]
+    for name, key in (("loss/training", "loss"), ("learning_rate", "lr"), ("speed/data_wait", "data_wait")):
+        assert [(line["step"], line[key]) for line in steps] == scalar(shown, name)
+    memory = [(line["step"], line["memory"]["process_peak_mb"]) for line in steps]
+    assert memory == scalar(shown, "memory/process_peak_mb")
+    evaluations = [line for line in directory.read_metrics() if "eval" in line]
+    for board, key in ((shown, "eval"), (averaged, "eval_ema")):
+        results = [(line["step"], line[key]["every_vertex"]) for line in evaluations]
+        voxels = [(step, result["voxel_4.84cm"]["accuracy"]) for step, result in results]
+        assert voxels == scalar(board, "accuracy/every_vertex/voxel_4.84cm")
+        for score in ("iou", "accuracy"):
+            walls = [(step, result["per_class"]["wall"][score]) for step, result in results]
+            assert walls == scalar(board, f"{score}_of_class/every_vertex/wall")
+        assert [event.step for event in board.Tensors("scene/prediction_VERTEX")] == [3, 6]
+    store = SceneStore(Path(config.data.store) / "val.h5")[0]
+    vertices, colors = (
+        make_ndarray(shown.Tensors(f"scene/truth_{kind}")[0].tensor_proto) for kind in ("VERTEX", "COLOR")
+    )
+    assert vertices.shape == colors.shape == (1, 500, 3)
+    order = np.lexsort(vertices[0].T), np.lexsort(store.xyz.T)
+    np.testing.assert_array_equal(vertices[0][order[0]], store.xyz[order[1]])
+    np.testing.assert_array_equal(colors[0][order[0]], colorize(store.label)[order[1]])
 
 
 def test_a_signal_to_the_whole_process_group(config: Config, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def train(
     settings = configuration(config, overrides, run if resume else None)
     with distributed_context(device) as context:
         try:
-            run_training(settings, run, context, resume=resume, stop_after=stop_after)
+            pace = run_training(settings, run, context, resume=resume, stop_after=stop_after)
         except Interrupted as stop:
             if context.is_main:
                 again = f"pointseg train --out {run.path} --resume"
@@ -54,5 +54,5 @@ def train(
                 return EXIT_PREEMPTED
             raise
         if context.is_main:
-            print(f"checkpoint: {run.checkpoint_file}")
+            print(f"training: {pace.describe()}\ncheckpoint: {run.checkpoint_file}")
     return 0

@@ -94,6 +94,7 @@ def evaluate(
     training_counts: np.ndarray | None = None,
     about: dict[str, Any] | None = None,
     on_labels: Callable[[Scene, np.ndarray], None] | None = None,
+    on_first: Callable[[Scene, np.ndarray], None] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores `model` on all scenes of `store`; every process returns the same dict, the content of eval.json.
@@ -107,6 +108,7 @@ def evaluate(
             commonest class; without them it is the commonest class of the evaluated split.
         about: what else eval.json shall say, e.g. the checkpoint's step.
         on_labels: is given each scene of this process and the class of its every vertex, [P] uint8 train ids.
+        on_first: is given the store's first scene likewise, on the main process; vertices without an answer are IGNORE.
 
     Raises:
         InputError: scenes without labels, or a network whose answers are not finite.
@@ -137,6 +139,8 @@ def evaluate(
                     on_labels(scene, tally.label)
                 if row == main and run is not None:
                     shown.add(number, scene, tally.label)
+                if row == main and number == 0 and on_first is not None:
+                    on_first(scene, tally.label)
             seconds[number] = time.monotonic() - begun
 
     coverage = context.all_reduce_sum(torch.from_numpy(coverage)).numpy()

@@ -1,38 +1,35 @@
-"""metrics.jsonl and TensorBoard: the same numbers under the same names."""
+"""metrics.jsonl and TensorBoard, which say the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any, Protocol
 
 from pointseg.distributed import Distributed
 from pointseg.rundir import RunDirectory
+from pointseg.training.tensorboard import LabelledScene, TensorBoard
+
+
+class Log(Protocol):
+    """Writes a line to metrics.jsonl and its numbers to TensorBoard; there also what "eval" or "eval_ema" predicted."""
+
+    def __call__(self, line: dict[str, Any], scenes: dict[str, LabelledScene] | None = None) -> None: ...
 
 
 @contextmanager
-def logging(run: RunDirectory, first_step: int, context: Distributed) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yields a function that writes one line to metrics.jsonl and its numbers to TensorBoard."""
+def logging(run: RunDirectory, first_step: int, context: Distributed) -> Iterator[Log]:
+    """Yields the log of a run that goes on from `first_step`; on other than the main process it does nothing."""
     if not context.is_main:
-        yield lambda line: None
+        yield lambda line, scenes=None: None
         return
-    from torch.utils.tensorboard import SummaryWriter  # takes a second to import
-
     run.drop_metrics_after(first_step)
-    with SummaryWriter(str(run.tensorboard), purge_step=first_step + 1) as writer:
+    with closing(TensorBoard(run.tensorboard, purge_step=first_step + 1)) as board:
 
-        def log(line: dict[str, Any]) -> None:
+        def log(line: dict[str, Any], scenes: dict[str, LabelledScene] | None = None) -> None:
             run.append_metrics(line)
-            for name, value in _flatten(line):
-                if name != "step":
-                    writer.add_scalar(name, value, line["step"])
+            board.scalars(line)
+            for evaluation, scene in (scenes or {}).items():
+                board.scene(evaluation, scene, line["step"])
 
         yield log
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)):
-            yield prefix + name, value

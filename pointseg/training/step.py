@@ -27,7 +27,7 @@ from pointseg.training.sync_norm import synchronise_batchnorm
 class TrainingStep:
     """Forward, backward and update of `model` as the settings say, on this process's share of a batch.
 
-    A step whose gradient is not finite leaves the weights and the optimiser as they are, and with
+    A step whose loss or gradient is not finite leaves the weights and the optimiser as they are, and with
     `on_nonfinite = "skip"` BatchNorm's statistics too.
     """
 
@@ -131,7 +131,9 @@ class TrainingStep:
             logits.float(), label, supervised, self._weight, smoothing=self._settings.label_smoothing
         )
         correct = ((logits.argmax(dim=-1) == label) & supervised).sum()
-        return loss_sum * sound, correct
+        loss_sum = loss_sum * sound
+        # Its gradient can be finite where the loss is not; then it becomes NaN too, on every process.
+        return loss_sum * (1 + 0 * loss_sum.detach()), correct
 
     def _penalty(self) -> Tensor | float:
         """The regulariser that the network's last forward pass left, if it is one with a regulariser."""

@@ -31,7 +31,7 @@ from pointseg.models import build_model
 from pointseg.pretrained import PRETRAINED
 from pointseg.rundir import RunDirectory, describe_run, load_checkpoint, load_weights
 from pointseg.scannet.labels import CLASS_NAMES, NUM_CLASSES
-from pointseg.store import SceneStore
+from pointseg.store import Scene, SceneStore
 from pointseg.training.ahead import ahead
 from pointseg.training.ema import AveragedModel
 from pointseg.training.faults import (
@@ -45,7 +45,8 @@ from pointseg.training.faults import (
 from pointseg.training.log import logging
 from pointseg.training.schedule import bn_momentum, learning_rate
 from pointseg.training.step import TrainingStep
-from pointseg.training.window import Window
+from pointseg.training.tensorboard import LabelledScene
+from pointseg.training.window import Pace, Window
 
 # What may change when a run goes on; anything else would make it another run. (`train.epochs` too, see `_check_same`.)
 CHANGEABLE_ON_RESUME = (
@@ -62,7 +63,7 @@ def train(
     resume: bool = False,
     stop_after: int | None = None,
     progress: bool = True,
-) -> None:
+) -> Pace:
     """Trains until `config.train.epochs` are done and leaves everything in `run`.
 
     Args:
@@ -70,6 +71,9 @@ def train(
         run: a folder without a run, or, when `resume`, with one.
         stop_after: stop at this step as if interrupted, with a checkpoint.
         progress: draw a progress bar on the main process.
+
+    Returns:
+        how fast this call's steps went.
 
     Raises:
         InputError: an unfit store, a run that exists (on resume: that does not), a checkpoint of another architecture,
@@ -87,7 +91,7 @@ def train(
     with ExitStack() as held:
         context.on_main(lambda: held.enter_context(run.locked()))
         context.on_main(lambda: (_check_same if resume else _create)(run, config, context, store))
-        _train(config, run, context, store, resume=resume, stop_after=stop_after, progress=progress)
+        return _train(config, run, context, store, resume=resume, stop_after=stop_after, progress=progress)
 
 
 def _train(
@@ -99,7 +103,7 @@ def _train(
     resume: bool,
     stop_after: int | None,
     progress: bool,
-) -> None:
+) -> Pace:
     """`train` in a run directory that exists and is locked."""
     settings = config.train
     label_counts = torch.from_numpy(store.label_counts.sum(axis=0))  # [21] int64, unannotated last
@@ -136,8 +140,9 @@ def _train(
 
     def evaluate_now(done: int) -> None:
         nonlocal best
-        line, score = _evaluate(model, average, config, context, label_counts)
-        log({"step": done, **line})
+        with window.paused():
+            line, scenes, score = _evaluate(model, average, config, context, label_counts)
+            log({"step": done, **line}, scenes)
         if score > best:
             best = score
             save(done, run.best_checkpoint_file)
@@ -161,7 +166,7 @@ def _train(
         if state.get("evaluation_due"):
             evaluate_now(first_step)
         model.train()
-        window.wait()
+        window.begin()
         for step, (batch, geometry) in enumerate(ahead(loader, model, context.device), first_step):
             window.loaded()
             lr, momentum = learning_rate(settings, step, steps), bn_momentum(settings, step)
@@ -206,6 +211,7 @@ def _train(
             window.wait()
     if signal_number := context.maximum(interrupted()):
         raise Interrupted(signal_number)
+    return window.whole_run()
 
 
 def _evaluation_store(config: Config) -> SceneStore:
@@ -257,21 +263,34 @@ def _length_is_free(config: Config) -> bool:
 
 def _evaluate(
     model: nn.Module, average: AveragedModel | None, config: Config, context: Distributed, label_counts: Tensor
-) -> tuple[dict[str, Any], float]:
-    """The overall scores of every protocol, of the weights and of their average; and what the best checkpoint has most
-    of, the voxel accuracy (4.84 cm) of the average where there is one, by the first protocol."""
-    lines, score = {}, 0.0
+) -> tuple[dict[str, Any], dict[str, LabelledScene], float]:
+    """Evaluates the weights, and their average where there is one.
+
+    Returns for "eval" and "eval_ema" the overall scores of every protocol and those of each class, pixel by pixel; the
+    first scene (main process); and what the best checkpoint has most of, the voxel accuracy (4.84 cm) of the average
+    where there is one, by the first protocol.
+    """
+    lines, scenes, score = {}, {}, 0.0
     for name, network in (("eval", model), ("eval_ema", average.model if average else None)):
         if network is None:
             continue
+
+        def keep(scene: Scene, label: np.ndarray, name: str = name) -> None:
+            scenes[name] = LabelledScene(scene.xyz, scene.label, label)
+
         # Each process's last step moved its own BatchNorm statistics; the main process's are those that are saved.
         context.broadcast(buffer for buffer in network.buffers() if buffer.is_floating_point())
-        result = evaluate(
-            network, _evaluation_store(config), config, context, training_counts=label_counts.numpy(), progress=False
-        )
-        lines[name] = {protocol: scores["overall"] for protocol, scores in result["protocols"].items()}
+        store, counts = _evaluation_store(config), label_counts.numpy()
+        result = evaluate(network, store, config, context, training_counts=counts, on_first=keep, progress=False)
+        lines[name] = {protocol: _logged_scores(scores) for protocol, scores in result["protocols"].items()}
         score = lines[name][config.evaluate.protocols[0]]["voxel_4.84cm"]["accuracy"]
-    return lines, score
+    return lines, scenes, score
+
+
+def _logged_scores(scores: dict[str, Any]) -> dict[str, Any]:
+    """Overall scores, and "per_class": IoU and accuracy of the classes that have any."""
+    classes = {row["class"]: {"iou": row["iou"], "accuracy": row["recall"]["pixel"]} for row in scores["per_class"]}
+    return scores["overall"] | {"per_class": {name: row for name, row in classes.items() if row["iou"] is not None}}
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

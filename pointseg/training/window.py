@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +30,28 @@ class Step(NamedTuple):
     gradient_norm: float  # not finite: the step was skipped
 
 
+class Pace(NamedTuple):
+    """How fast steps went, evaluations not counted."""
+
+    seconds: float
+    chunks_per_second: float  # of all processes
+    data_wait: float  # share of the time in which this process waited for a batch
+
+    def describe(self) -> str:
+        return f"{self.seconds:.0f} s, {self.chunks_per_second:.2f} chunks/s, data wait {self.data_wait:.1%}"
+
+
+@dataclass
+class _Clock:
+    since: float = field(default_factory=time.perf_counter)
+    waited: float = 0.0
+    steps: int = 0
+
+    def pace(self, batch_size: int) -> Pace:
+        seconds = time.perf_counter() - self.since
+        return Pace(seconds, self.steps * batch_size / seconds, self.waited / seconds)
+
+
 class Window:
     """Steps are handed in as tensors and read together, because reading makes the host wait for the device.
 
@@ -37,22 +63,39 @@ class Window:
         self._context = context
         self._batch_size = batch_size
         self._unread: list[tuple[int, Tensor, Batch]] = []
+        self._run = _Clock()
         self._start(state)
 
     def _start(self, state: dict[str, float] | None = None) -> None:
         self._sums = dict(state or {"loss": 0.0, "correct": 0.0, "points": 0.0, "gradient_norm": 0.0, "steps": 0})
-        self._since, self._waited, self._steps_here = time.perf_counter(), 0.0, 0
+        self._clock = _Clock()
+
+    def begin(self) -> None:
+        """Everything is ready for the first step: time counts from here. It begins with waiting."""
+        self._run, self._clock = _Clock(), _Clock()
+        self.wait()
 
     def wait(self) -> None:
         self._waiting_since = time.perf_counter()
 
     def loaded(self) -> None:
-        self._waited += time.perf_counter() - self._waiting_since
+        waited = time.perf_counter() - self._waiting_since
+        for clock in (self._run, self._clock):
+            clock.waited += waited
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done meanwhile is no training."""
+        started = time.perf_counter()
+        yield
+        for clock in (self._run, self._clock):
+            clock.since += time.perf_counter() - started
 
     def add(self, step: int, outcome: Tensor, batch: Batch) -> None:
         """`outcome` [4] is what `TrainingStep` returned for `batch`."""
         self._unread.append((step, outcome, batch))
-        self._steps_here += 1
+        for clock in (self._run, self._clock):
+            clock.steps += 1
 
     @property
     def full(self) -> bool:
@@ -82,14 +125,27 @@ class Window:
 
     def close(self) -> dict[str, Any]:
         """Means over the window, for the log; the next window starts."""
-        sums, elapsed = self._sums, time.perf_counter() - self._since
+        sums, pace = self._sums, self._clock.pace(self._batch_size)
         points, steps = max(sums["points"], 1.0), max(sums["steps"], 1)
         means = {
             "loss": sums["loss"] / points,
             "accuracy": sums["correct"] / points,
             "gradient_norm": sums["gradient_norm"] / steps,
-            "chunks_per_second": self._steps_here * self._batch_size / elapsed,
-            "data_wait": self._waited / elapsed,
+            "chunks_per_second": pace.chunks_per_second,
+            "data_wait": pace.data_wait,
+            "memory": _peak_memory(self._context.device),
         }
         self._start()
         return means
+
+    def whole_run(self) -> Pace:
+        """Since `begin`, on this process."""
+        return self._run.pace(self._batch_size)
+
+
+def _peak_memory(device: torch.device) -> dict[str, float]:
+    """The most that this process has held so far, MB; on a GPU also PyTorch's tensors there."""
+    peaks = {"process_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
+    if device.type == "cuda":
+        peaks["device_peak_mb"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return {name: round(value, 1) for name, value in peaks.items()}
