@@ -298,12 +298,15 @@ class TrainConfig:
     checkpoint_every: int = 1  # epochs between checkpoints; the last step always writes one
     keep_every: int = 0  # epochs between checkpoints that are kept beside the last one; 0: none
     evaluate_every: int = 0  # epochs between evaluations on the evaluation split; 0: none while training
+    validate_every: int = 0  # epochs between glances at loss and accuracy on chunks of that split; 0: none
+    validate_chunks: int = 64  # how many chunks, always the same
     on_nonfinite: Literal["stop", "skip"] = "stop"  # a loss that is not finite names its scenes, then stops or skips
 
     def __post_init__(self) -> None:
         _positive(self, "epochs", "batch_size", "lr", "lr_decay", "decay_samples", "log_every", "checkpoint_every")
-        _positive(self, "accumulate")
-        _not_negative(self, "lr_floor", "weight_decay", "clip_norm", "seed", "evaluate_every", "keep_every")
+        _positive(self, "accumulate", "validate_chunks")
+        _not_negative(self, "lr_floor", "weight_decay", "clip_norm", "seed")
+        _not_negative(self, "evaluate_every", "validate_every", "keep_every")
         _share(self, "bn_momentum", "bn_decay", "bn_floor", "warmup", "label_smoothing")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must be 0 or more and less than 1, got {self.ema}")

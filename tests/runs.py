@@ -54,6 +54,7 @@ def evaluated_run(path: Path, scenes: int = 2) -> RunDirectory:
             {"step": step, "epoch": 1, "samples": step * 8, "loss": 3 / step, "accuracy": 0.5, "lr": 1e-3}
             | {"bn_momentum": 0.5, "chunks_per_second": 4.0, "data_wait": 0.01}
         )
+    run.append_metrics({"step": 20, "validation": {"loss": 0.2, "accuracy": 0.4}})
     for step in (10, 30):
         scores = {"accuracy": 0.4321, "miou": step / 100}
         run.append_metrics({"step": step, "eval": {"every_vertex": {"pixel": scores}}})

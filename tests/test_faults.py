@@ -191,12 +191,16 @@ def test_a_lost_process_ends_the_others(config: Config, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_to_torchrun_leaves_a_checkpoint(config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_torchrun_leaves_a_checkpoint(config: Config, tmp_path: Path, number: int) -> None:
     with start(config, tmp_path, program=TORCHRUN) as process:
         directory = RunDirectory(tmp_path / "run")
         wait_for_lines(process, directory)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         message = process.communicate(timeout=60)[1]
-    assert "stopped with a checkpoint" in message, message[-3000:]
+    assert message.count("stopped with a checkpoint") == 1, message[-3000:]
+    # torchrun ends with a traceback of its own; the processes that it started have none.
+    assert message.count("Traceback") == 1, message[-3000:]
+    assert "SignalException" in message
     last = list(directory.read_metrics())[-1]["step"]
     assert directory.load_checkpoint()["step"] == last

@@ -236,9 +236,28 @@ def test_evaluation_while_training_changes_nothing(config: Config, make_store, t
     assert 0 <= scores[0]["every_vertex"]["pixel"]["accuracy"] <= 1
 
 
+def test_validation_is_of_chunks_that_stay_the_same(config: Config, make_store, tmp_path: Path) -> None:
+    make_store("val", scenes=3, points=500, seed=9)
+    settings = dataclasses.replace(config.train, validate_every=1, validate_chunks=5, lr=1e-30, lr_floor=0.0)
+    data = dataclasses.replace(config.data, augment=dataclasses.replace(config.data.augment, scale=0.5))
+    still = dataclasses.replace(config, train=dataclasses.replace(settings, bn_momentum=0.0, bn_floor=0.0), data=data)
+    looks = [line["validation"] for line in run(still, tmp_path / "still").read_metrics() if "validation" in line]
+    assert len(looks) == 4
+    assert all(look == looks[0] for look in looks)
+    assert looks[0]["loss"] > 1
+
+    learning = dataclasses.replace(config, train=dataclasses.replace(settings, lr=1e-3, ema=0.5))
+    whole = run(learning, tmp_path / "whole")
+    run(learning, tmp_path / "parts", stop_after=3)
+    assert_same(whole, run(learning, tmp_path / "parts", resume=True))
+    lines = [line for line in whole.read_metrics() if "validation" in line]
+    assert lines[0]["validation"] != lines[-1]["validation"] != lines[-1]["validation_ema"]
+
+
 def test_tensorboard_shows_what_metrics_say(config: Config, make_store, tmp_path: Path) -> None:
     make_store("val", scenes=2, points=500, seed=9)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, evaluate_every=2, ema=0.9))
+    settings = dataclasses.replace(config.train, evaluate_every=2, validate_every=2, ema=0.9)
+    config = dataclasses.replace(config, train=settings)
     directory = run(config, tmp_path / "run")
     shown = EventAccumulator(str(directory.tensorboard), {"tensors": 0, "scalars": 0}).Reload()
     averaged = EventAccumulator(str(directory.tensorboard / "averaged"), {"tensors": 0, "scalars": 0}).Reload()
@@ -254,6 +273,9 @@ def test_tensorboard_shows_what_metrics_say(config: Config, make_store, tmp_path
     evaluations = [line for line in directory.read_metrics() if "eval" in line]
     for board, key in ((shown, "eval"), (averaged, "eval_ema")):
         results = [(line["step"], line[key]["every_vertex"]) for line in evaluations]
+        looks = [line for line in directory.read_metrics() if key.replace("eval", "validation") in line]
+        losses = [(line["step"], line[key.replace("eval", "validation")]["loss"]) for line in looks]
+        assert losses == scalar(board, "loss/validation")
         voxels = [(step, result["voxel_4.84cm"]["accuracy"]) for step, result in results]
         assert voxels == scalar(board, "accuracy/every_vertex/voxel_4.84cm")
         for score in ("iou", "accuracy"):

@@ -41,6 +41,8 @@ _NOT_THE_EXPERIMENT = (
     "train.log_every",
     "train.checkpoint_every",
     "train.evaluate_every",
+    "train.validate_every",
+    "train.validate_chunks",
     "data.workers",
 )
 

@@ -190,6 +190,7 @@ def _charts(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """(title, SVG) of what metrics.jsonl holds; without it, nothing."""
     logged = [line for line in lines if "loss" in line]
     scored = [line for line in lines if "eval" in line]
+    validated = [line for line in lines if "validation" in line]
     if not logged:
         return []
     steps = [line["step"] for line in logged]
@@ -201,13 +202,19 @@ def _charts(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
         with_it = [line for line in scored if line["eval"].get(protocol, {}).get("pixel", {}).get(score) is not None]
         return [line["step"] for line in with_it], [line["eval"][protocol]["pixel"][score] for line in with_it]
 
-    accuracy, miou = [Series("training chunks", steps, column("accuracy"), noisy=True)], []
+    def validation(key: str) -> Series:
+        values = [line["validation"][key] for line in validated]
+        return Series("validation chunks", [line["step"] for line in validated], values, "v")
+
+    chunks = "training chunks" + (", validation chunks (dashed)" if validated else "")
+    loss = [Series("training chunks", steps, column("loss"), noisy=True), validation("loss")]
+    accuracy, miou = [Series("training chunks", steps, column("accuracy"), noisy=True), validation("accuracy")], []
     for protocol, style in (("every_vertex", "b"), ("pointnet2", "c")):
         accuracy.append(Series(f"{protocol}", *scores(protocol, "accuracy"), style, dots=True))
         miou.append(Series(f"{protocol}", *scores(protocol, "miou"), style, dots=True))
     charts = (
-        ("Training loss", [Series("loss", steps, column("loss"), noisy=True)], {}),
-        ("Pixel accuracy: training chunks" + (", evaluation (dots)" if scored else ""), accuracy, {"percent": True}),
+        (f"Loss: {chunks}", loss, {}),
+        (f"Pixel accuracy: {chunks}" + (", evaluation (dots)" if scored else ""), accuracy, {"percent": True}),
         ("Mean IoU, evaluation", miou, {"percent": True}),
         ("Learning rate", [Series("learning rate", steps, column("lr"))], {"log": True}),
         ("BatchNorm momentum", [Series("momentum", steps, column("bn_momentum"))], {}),

@@ -85,6 +85,12 @@ class TrainingStep:
                 continue
         return None
 
+    @torch.no_grad()
+    def sums(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Takes no step; float64 [3], as `__call__` returns them: loss, correct and supervised points of `network`."""
+        loss, correct = self._forward(network, batch, None)
+        return torch.stack([loss.double(), correct.double(), self._targets(batch)[1].sum().double()])
+
     def _set_lr(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr

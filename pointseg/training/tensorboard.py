@@ -1,6 +1,7 @@
 """A run as TensorBoard shows it: the numbers of metrics.jsonl by groups, and one scene of the evaluation split in 3D.
 
     loss/training, accuracy/training, learning_rate, gradient_norm, batchnorm_momentum, epoch
+    loss/validation, accuracy/validation
     speed/chunks_per_second, speed/data_wait (share of the time), memory/process_peak_mb, memory/device_peak_mb
     accuracy/PROTOCOL/MEASURE, class_accuracy/..., calibrated_accuracy/..., miou/...   of each evaluation
     iou_of_class/PROTOCOL/CLASS, accuracy_of_class/PROTOCOL/CLASS
@@ -69,9 +70,11 @@ class TensorBoard:
         named |= {f"memory/{key}": value for key, value in line.get("memory", {}).items()}
         for name, value in named.items():
             self._writers["eval"].add_scalar(name, value, line["step"])
-        for evaluation in ("eval", "eval_ema"):
-            for name, value in _scores(line.get(evaluation, {})):
-                self._writer(evaluation).add_scalar(name, value, line["step"])
+        for suffix in ("", "_ema"):
+            for name, value in line.get(f"validation{suffix}", {}).items():
+                self._writer(f"eval{suffix}").add_scalar(f"{name}/validation", value, line["step"])
+            for name, value in _scores(line.get(f"eval{suffix}", {})):
+                self._writer(f"eval{suffix}").add_scalar(name, value, line["step"])
 
     def scene(self, evaluation: str, scene: LabelledScene, step: int) -> None:
         """What "eval" or "eval_ema" predicted, as points in the colours of the classes; the truth once."""

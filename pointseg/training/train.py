@@ -46,11 +46,13 @@ from pointseg.training.log import logging
 from pointseg.training.schedule import bn_momentum, learning_rate
 from pointseg.training.step import TrainingStep
 from pointseg.training.tensorboard import LabelledScene
+from pointseg.training.validation import Validation
 from pointseg.training.window import Pace, Window
 
 # What may change when a run goes on; anything else would make it another run. (`train.epochs` too, see `_check_same`.)
 CHANGEABLE_ON_RESUME = (
     *("train.log_every", "train.checkpoint_every", "train.keep_every", "train.evaluate_every", "train.on_nonfinite"),
+    *("train.validate_every", "train.validate_chunks"),
     *("train.accumulate", "train.compile", "train.cuda_graph", "data.store", "data.workers", "evaluate."),
 )
 
@@ -84,7 +86,7 @@ def train(
     if stop_after is not None and stop_after < 1:
         raise InputError(f"stop_after must be 1 or more, got {stop_after}")
     store = _labelled_store(Path(config.data.store) / "train.h5")
-    if config.train.evaluate_every:
+    if config.train.evaluate_every or config.train.validate_every:
         _evaluation_store(config)  # rather now than after the first epochs
     run.load_config() if resume else run.check_free()
     context.barrier()  # every process has seen that the folder is free before the main one fills it
@@ -131,6 +133,7 @@ def _train(
         loader = DeviceChunks(store, config.data, sampler, context.device)
     else:
         loader = training_loader(dataset, sampler, pin_memory=context.device.type == "cuda")
+    validation = Validation(_evaluation_store(config), config, context) if settings.validate_every else None
     window = Window(context, settings.batch_size, state.get("window"))
 
     def ends(every: int, done: int) -> bool:
@@ -146,6 +149,11 @@ def _train(
         if score > best:
             best = score
             save(done, run.best_checkpoint_file)
+
+    def validate_now(done: int) -> None:
+        with window.paused():
+            networks = _networks(model, average, "validation", context)
+            log({"step": done} | {name: validation(network, training_step) for name, network in networks.items()})
 
     def save(done: int, path: Path, *, evaluation_due: bool = False) -> None:
         if context.is_main:
@@ -199,6 +207,8 @@ def _train(
                 line |= {"samples": done * settings.batch_size, "lr": lr, "bn_momentum": momentum, **window.close()}
                 bar.set_postfix_str(_describe(line, best))
                 log(line)
+            if ends(settings.validate_every, done):
+                validate_now(done)
             if evaluates and not stopping:
                 evaluate_now(done)
                 model.train()
@@ -271,20 +281,25 @@ def _evaluate(
     where there is one, by the first protocol.
     """
     lines, scenes, score = {}, {}, 0.0
-    for name, network in (("eval", model), ("eval_ema", average.model if average else None)):
-        if network is None:
-            continue
+    for name, network in _networks(model, average, "eval", context).items():
 
         def keep(scene: Scene, label: np.ndarray, name: str = name) -> None:
             scenes[name] = LabelledScene(scene.xyz, scene.label, label)
 
-        # Each process's last step moved its own BatchNorm statistics; the main process's are those that are saved.
-        context.broadcast(buffer for buffer in network.buffers() if buffer.is_floating_point())
         store, counts = _evaluation_store(config), label_counts.numpy()
         result = evaluate(network, store, config, context, training_counts=counts, on_first=keep, progress=False)
         lines[name] = {protocol: _logged_scores(scores) for protocol, scores in result["protocols"].items()}
         score = lines[name][config.evaluate.protocols[0]]["voxel_4.84cm"]["accuracy"]
     return lines, scenes, score
+
+
+def _networks(model: nn.Module, average: AveragedModel | None, what: str, context: Distributed) -> dict[str, nn.Module]:
+    """The weights as `what` and, where there is one, their average as `what`_ema, the same on every process."""
+    networks = {what: model} | ({f"{what}_ema": average.model} if average else {})
+    for network in networks.values():
+        # Each process's last step moved its own BatchNorm statistics; the main process's are those that are saved.
+        context.broadcast(buffer for buffer in network.buffers() if buffer.is_floating_point())
+    return networks
 
 
 def _logged_scores(scores: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Pace(NamedTuple):
     data_wait: float  # share of the time in which this process waited for a batch
 
     def describe(self) -> str:
-        return f"{self.seconds:.0f} s, {self.chunks_per_second:.2f} chunks/s, data wait {self.data_wait:.1%}"
+        return f"{self.seconds:.0f} s, {self.chunks_per_second:.2f} chunks/s, data wait {100 * self.data_wait:.1f} %"
 
 
 @dataclass
