@@ -13,7 +13,7 @@ from PIL import Image
 from pointseg.cli import main
 from pointseg.errors import InputError
 from pointseg.prediction.formats import read_cloud
-from pointseg.prediction.frame import find_frame
+from pointseg.prediction.frame import UNITS, find_frame
 from pointseg.prediction.predict import Options, predict_file
 from pointseg.prediction.segmenter import load_run
 from pointseg.rundir import RunDirectory
@@ -27,13 +27,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 def _room(seed: int = 0) -> np.ndarray:
-    """A floor, three walls and a table, metres, +z up; coordinates are multiples of 1/64, so that turning is exact."""
+    """A floor, four walls and a table, metres, +z up; coordinates are multiples of 1/64, so that turning is exact."""
     rng = np.random.default_rng(seed)
     surfaces = (
         ((0, 0, 0), (4, 3, 0), 2400),
         ((0, 0, 0), (4, 0, 2.5), 700),
         ((0, 0, 0), (0, 3, 2.5), 700),
         ((4, 0, 0), (4, 3, 2.5), 700),
+        ((0, 3, 0), (4, 3, 2.5), 700),
         ((1, 1, 0.75), (2.5, 2, 0.75), 500),
     )
     points = np.concatenate([rng.uniform(low, high, (count, 3)) for low, high, count in surfaces])
@@ -110,20 +111,29 @@ def test_what_is_given_is_not_guessed(run: RunDirectory, tmp_path: Path):
     assert not np.array_equal(given["train_id"], guessed["train_id"])
 
 
-@pytest.mark.parametrize(("factor", "unit"), [(1, 1.0), (100, 0.01), (1000, 0.001)])
-def test_units_are_guessed(factor: int, unit: float):
-    frame = find_frame(_room() * factor)
-    assert frame.scale == unit
+@pytest.mark.parametrize("unit", list(UNITS))
+def test_units_are_guessed(unit: str):
+    frame = find_frame(_room() / UNITS[unit])
+    assert frame.scale == UNITS[unit]
+    assert f"unit: {unit}, guessed: the cloud is then 4 x 3 x 2.48 m" in frame.notes[0]
     assert frame.up == "z"
 
 
-def test_a_piece_of_wall_is_taken_for_a_floor_with_a_warning():
+def test_what_is_not_sure_is_said():
     rng = np.random.default_rng(0)
     plaster, shelf = rng.uniform(0, [2.4, 0.01, 1.9], (3000, 3)), rng.uniform([1, 0, 1], [2, 0.4, 1.05], (400, 3))
-    frame = find_frame(np.concatenate([plaster, shelf]))
-    assert frame.up == "y"
-    assert any("so the floor may be a piece of wall" in note for note in frame.notes)
-    assert not any("piece of wall" in note for note in find_frame(_room()).notes)
+    wall = find_frame(np.concatenate([plaster, shelf]), scale=1.0)
+    assert not wall.sure_of_up
+    assert "NOT SURE, it may be" in wall.notes[1]
+    low = _room()[_room()[:, 2] < 1] / 0.3048  # cut at one metre, in feet
+    frame = find_frame(low, up="z")
+    assert frame.scale == 1.0
+    assert not frame.sure_of_scale
+    assert "--scale 0.3048 if it is in feet" in frame.notes[0]
+    room = find_frame(_room())
+    assert room.sure_of_scale
+    assert room.sure_of_up
+    assert not any("NOT SURE" in note for note in room.notes)
 
 
 def test_strange_sizes_and_lost_precision_are_said():
@@ -293,7 +303,7 @@ def test_a_picture_is_drawn(run: RunDirectory, tmp_path: Path):
     picture = tmp_path / "view.png"
     assert _main(run.path, tmp_path / "scan.ply", "-o", tmp_path / "out.npz", "--picture", picture) == 0
     with Image.open(picture) as image:
-        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 10
+        assert len(np.unique(np.asarray(image.convert("RGBA")).reshape(-1, 4), axis=0)) > 10
 
 
 def test_the_checkpoint_can_be_chosen(run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,7 +1,7 @@
 """Where is up, and what is the unit? Guesses for clouds of unknown origin, and the way to metres with +z up.
 
-Guesses assume a scan of a room or a few, upright along one of the file's axes. Each comes with a sentence that says
-what was guessed and from what, so that a person can overrule it.
+Guesses assume a scan of a room or a few, upright along one of the file's axes. Each comes with how likely it is, and
+with a sentence that says what was guessed and from what, so that a person can overrule it.
 """
 
 from __future__ import annotations
@@ -10,29 +10,25 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.spatial import cKDTree
+
+from pointseg.prediction.upright import TURNS, Evidence, evidence
 
 Up = Literal["x", "-x", "y", "-y", "z", "-z"]
 
-# Rows: the file's directions that become x, y, z. All are rotations, none mirrors.
-_TURNS: dict[str, np.ndarray] = {
-    "z": np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
-    "-z": np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1]]),
-    "y": np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]),
-    "-y": np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]),
-    "x": np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]]),
-    "-x": np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]]),
-}
-_UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "feet": 0.3048, "inches": 0.0254}  # metres
+# Less likely guesses are called unsure; units more readily, as part of a room in feet looks like a hall in metres.
+_SURE_OF_UP, _SURE_OF_UNIT = 0.95, 0.995
 
-# What scans of rooms are like, and by what factor they commonly differ from it.
-_ROOM, _SPACING, _SPREAD = 4.0, 0.02, 3.0  # metres, metres
-_UNUSUAL = 2.0  # what another unit than the metre must be better by, squared log distances
+# How common directions and units are in files. Depth cameras have +y down; meshes for screens have +y up.
+_COMMON_UP = {"z": 0.55, "y": 0.15, "-y": 0.15, "-z": 0.05, "x": 0.05, "-x": 0.05}
+_COMMON_UNIT = {"m": 0.85, "mm": 0.06, "feet": 0.04, "cm": 0.03, "inches": 0.02}
+# Shortest and middle extents of clouds: metres, and the spread of their logarithms. The shortest is the height
+# of a room in a share _ROOMS of them; in the others (pieces of wall, heaps) it may be anything.
+_HEIGHT, _ANYTHING, _MIDDLE = (2.0, 0.35), (1.0, 1.2), (4.0, 0.8)
+_ROOMS = 0.6
+# Fitted to generated clouds by `python scripts/frame_guesses.py --fit --rooms 20 --seed 4`: logarithms of odds.
+_WEIGHTS = Evidence(floor=0.82, ceiling=-4.08, low=4.45, lying=-8.84, strange=-7.64, flat=-14.93)
 _SAMPLE = 200_000  # points that guesses look at
-_CELL, _SLAB = 0.2, 0.15  # metres; cells that a floor covers, and how thick it may be
-_HABIT = 0.15  # bonus of +z, which most files have
-_LOW = 1.5  # metres; a guess that makes the cloud lower than that is doubtful
-_UNSURE = 0.15  # a smaller lead over the next best direction is said
 
 
 @dataclass(frozen=True)
@@ -43,84 +39,73 @@ class Frame:
     scale: float  # metres per unit
     origin: np.ndarray  # [3] float64, subtracted first, in the file's units
     notes: tuple[str, ...]  # how `up` and `scale` were come by, and what is unusual
+    sure_of_up: bool = True
+    sure_of_scale: bool = True
 
     def to_room(self, xyz: np.ndarray) -> np.ndarray:
         """[P, 3] float32 from the file's coordinates [P, 3]; the subtraction is done in float64."""
-        return ((xyz.astype(np.float64) - self.origin) @ _TURNS[self.up].T * self.scale).astype(np.float32)
+        return ((xyz.astype(np.float64) - self.origin) @ TURNS[self.up].T * self.scale).astype(np.float32)
 
 
 def find_frame(xyz: np.ndarray, *, up: Up | Literal["auto"] = "auto", scale: float | None = None) -> Frame:
     """The frame of finite points [P, 3], P >= 1; `up` and `scale` (metres per unit) overrule the guesses."""
     origin = np.floor(xyz.min(axis=0).astype(np.float64))
     sample = xyz[:: -(-len(xyz) // _SAMPLE)].astype(np.float64) - origin
+    sure_of_scale = sure_of_up = True
     notes = []
     if scale is None:
-        scale, note = guess_scale(sample)
+        scale, sure_of_scale, note = guess_scale(sample)
         notes.append(note)
     else:
         notes.append(f"unit: {scale:g} m, as given")
     if up == "auto":
-        up, note = guess_up(sample * scale)
+        up, sure_of_up, note = guess_up(sample * scale)
         notes.append(note)
     else:
         notes.append(f"up: {up}, as given")
     notes += _remarks(xyz, origin, scale)
-    return Frame(up, scale, origin, tuple(notes))
+    return Frame(up, scale, origin, tuple(notes), sure_of_up, sure_of_scale)
 
 
-def guess_scale(xyz: np.ndarray) -> tuple[float, str]:
-    """Metres per unit, from the middle one of the three extents and the distance between neighbours."""
-    extent = float(np.sort(np.ptp(np.quantile(xyz, [0.005, 0.995], axis=0), axis=0))[1])
-    spacing = _spacing(xyz)
+def guess_scale(xyz: np.ndarray) -> tuple[float, bool, str]:
+    """Metres per unit, from the shortest and the middle extent; whether that is sure; and a sentence about it."""
+    extents = np.sort(np.ptp(np.quantile(xyz, [0.005, 0.995], axis=0), axis=0))
 
-    def strangeness(name: str) -> float:
-        logs = [
-            np.log(max(value * _UNITS[name], 1e-9) / usual) for value, usual in ((extent, _ROOM), (spacing, _SPACING))
-        ]
-        return float(np.sum((np.array(logs) / np.log(_SPREAD)) ** 2)) + _UNUSUAL * (name != "m")
+    def likelihood(unit: str) -> float:
+        shortest, middle, _ = np.log(np.maximum(extents * UNITS[unit], 1e-9))
+        density = _ROOMS * _normal(shortest, *_HEIGHT) + (1 - _ROOMS) * _normal(shortest, *_ANYTHING)
+        return np.log(_COMMON_UNIT[unit]) + np.log(density + 1e-300) + np.log(_normal(middle, *_MIDDLE) + 1e-300)
 
-    name = min(_UNITS, key=strangeness)
-    said = f"unit: {name}, guessed from an extent of {extent:.3g} and {spacing:.2g} between points; --scale overrules"
-    return _UNITS[name], said
+    (unit, share), (other, _) = _ranked({unit: likelihood(unit) for unit in UNITS})
+    size = " x ".join(f"{extent * UNITS[unit]:.3g}" for extent in extents[::-1])
+    said = f"unit: {unit}, guessed: the cloud is then {size} m"
+    if share < _SURE_OF_UNIT:
+        other_size = " x ".join(f"{extent * UNITS[other]:.3g}" for extent in extents[::-1])
+        said += f"; NOT SURE ({100 * share:.1f} %): --scale {UNITS[other]:g} if it is in {other} ({other_size} m)"
+    return UNITS[unit], share >= _SURE_OF_UNIT, f"{said}; --scale overrules"
 
 
-def guess_up(xyz: np.ndarray) -> tuple[Up, str]:
-    """The direction on whose low side most of the ground plan is covered (a floor), with more things low than high.
+def _normal(log: float, usual: float, spread: float) -> float:
+    return np.exp(-(((log - np.log(usual)) / spread) ** 2) / 2) / spread
 
-    xyz: [P, 3] in metres.
-    """
-    scores = {up: _uprightness(xyz @ turn.T) + _HABIT * (up == "z") for up, turn in _TURNS.items()}
-    best, second = sorted(scores, key=lambda up: -scores[up])[:2]
-    said = f"up: {best}, guessed from where a floor seems to be"
-    if scores[best] - scores[second] < _UNSURE:
-        said += f", but {second} is nearly as likely"
-    height = np.ptp(np.quantile(xyz @ _TURNS[best][2], [0.005, 0.995]))
-    if height < _LOW:
-        said += f"; careful: the cloud is then {height:.1f} m high, so the floor may be a piece of wall"
+
+def guess_up(xyz: np.ndarray) -> tuple[Up, bool, str]:
+    """The direction for which `evidence` speaks; whether that is sure; and a sentence about it. xyz: [P, 3] metres."""
+    scores = evidence(xyz) @ np.array(_WEIGHTS)
+    logs = {up: score + np.log(_COMMON_UP[up]) for up, score in zip(TURNS, scores, strict=True)}
+    (best, share), (second, next_share) = _ranked(logs)
+    said = f"up: {best}, guessed from what lies and stands ({100 * share:.0f} % likely)"
+    if share < _SURE_OF_UP:
+        said += f"; NOT SURE, it may be {second} ({100 * next_share:.0f} %)"
     chosen = next(up for up in get_args(Up) if up == best)
-    return chosen, f"{said}; --up overrules"
+    return chosen, share >= _SURE_OF_UP, f"{said}; --up overrules"
 
 
-def _uprightness(xyz: np.ndarray) -> float:
-    """About 1 when +z is up; xyz [P, 3] in metres."""
-    height = xyz[:, 2]
-    low, high = np.quantile(height, [0.005, 0.995])
-    slab = min(_SLAB, 0.15 * (high - low))
-    cells = np.floor((xyz[:, :2] - xyz[:, :2].min(axis=0)) / _CELL).astype(np.int64)
-    keys = cells[:, 0] * (cells[:, 1].max() + 1) + cells[:, 1]
-    covered = len(np.unique(keys[height <= low + slab])) / len(np.unique(keys))
-    between = height[(height > low + slab) & (height < high - slab)]
-    lower_half = np.mean(between < (low + high) / 2) if len(between) else 0.5
-    return float(covered + 2 * (lower_half - 0.5))
-
-
-def _spacing(xyz: np.ndarray) -> float:
-    """Median distance to the next point that is elsewhere; 0 for fewer than two points. `xyz` may be thinned out."""
-    if len(xyz) < 2:
-        return 0.0
-    some = xyz[:: max(1, len(xyz) // 2000)]
-    distance, _ = cKDTree(xyz).query(some, k=2)
-    return float(np.median(distance[:, 1]))
+def _ranked(logs: dict[str, float]) -> list[tuple[str, float]]:
+    """The two likeliest names and their shares of the likelihood."""
+    names = sorted(logs, key=lambda name: -logs[name])
+    shares = np.exp(np.array([logs[name] for name in names]) - logs[names[0]])
+    return [(name, float(share)) for name, share in zip(names[:2], shares / shares.sum(), strict=False)]
 
 
 def _remarks(xyz: np.ndarray, origin: np.ndarray, scale: float) -> list[str]:

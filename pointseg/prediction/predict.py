@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pointseg.atomic import replacing
 from pointseg.errors import InputError
 from pointseg.prediction.formats import FORMATS, Cloud, read_cloud, write_cloud
-from pointseg.prediction.formats.cloud import COLOR, blocks
+from pointseg.prediction.formats.cloud import COLOR, blocks, release
 from pointseg.prediction.frame import Frame, Up, find_frame
 from pointseg.prediction.segmenter import Segmenter
 from pointseg.prediction.smoothing import smooth
@@ -123,6 +123,7 @@ def _finite(cloud: Cloud) -> np.ndarray:
     finite = np.empty(len(cloud), bool)
     for rows in blocks(len(cloud)):
         finite[rows] = np.isfinite(cloud.positions(rows)).all(axis=1)
+        release(cloud.columns)
     return finite
 
 
@@ -143,6 +144,7 @@ def _room(cloud: Cloud, finite: np.ndarray, frame: Frame) -> np.ndarray:
         block = frame.to_room(cloud.positions(rows)[finite[rows]])
         room[start : start + len(block)] = block
         start += len(block)
+        release(cloud.columns)
     return room
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pointseg.atomic import replacing
 from pointseg.errors import InputError
-from pointseg.prediction.formats.cloud import COLOR, Cloud, blocks, canonical, need_xyz, numbers, records
+from pointseg.prediction.formats.cloud import COLOR, Cloud, canonical, need_xyz, numbers, packed
 from pointseg.prediction.formats.text import without_names
 
 _POSITIONS = ("xyz", "points", "positions", "coords", "coord")
@@ -69,8 +69,7 @@ def write_npy(path: Path, cloud: Cloud) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (len(cloud),)}
         np.lib.format.write_array_header_2_0(file, header)
-        for rows in blocks(len(cloud)):
-            file.write(records(columns, rows, dtype).tobytes())
+        file.writelines(packed(columns, dtype))
 
 
 def write_npz(path: Path, cloud: Cloud) -> None:

@@ -5,6 +5,7 @@ P points, in the order of the file; nothing is left out.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -103,12 +104,24 @@ def numbers(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: column for name, column in columns.items() if column.dtype.kind in "fiu"}
 
 
-def records(columns: Mapping[str, np.ndarray], rows: slice, dtype: np.dtype) -> np.ndarray:
-    """[n] of `dtype`, whose fields are those of `columns`."""
-    table = np.empty(rows.stop - rows.start, dtype)
-    for name in columns:
-        table[name] = columns[name][rows]
-    return table
+def packed(columns: Mapping[str, np.ndarray], dtype: np.dtype) -> Iterator[bytes]:
+    """Records of `dtype`, whose fields are `columns`, a block of points at a time."""
+    for rows in blocks(len(columns["x"])):
+        table = np.empty(rows.stop - rows.start, dtype)
+        for name, column in columns.items():
+            table[name] = column[rows]
+        yield table.tobytes()
+        release(columns)
+
+
+def release(columns: Mapping[str, np.ndarray]) -> None:
+    """Gives the memory of mapped files back to the system, which reads them again when they are needed."""
+    for column in columns.values():
+        owner = column
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            owner.madvise(mmap.MADV_DONTNEED)
 
 
 def need_xyz(path: object, columns: Mapping[str, np.ndarray]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pointseg.atomic import replacing
 from pointseg.errors import InputError
-from pointseg.prediction.formats.cloud import COLOR, Cloud, blocks, byte_colors, canonical, numbers, records
+from pointseg.prediction.formats.cloud import COLOR, Cloud, byte_colors, canonical, numbers, packed
 from pointseg.prediction.formats.lzf import lzf_decompress
 
 _LONGEST_HEADER = 1 << 16  # bytes
@@ -61,8 +61,7 @@ def write(path: Path, cloud: Cloud) -> None:
     lines += [f"WIDTH {len(cloud)}", "HEIGHT 1", "VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {len(cloud)}", "DATA binary"]
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(("\n".join(lines) + "\n").encode())
-        for rows in blocks(len(cloud)):
-            file.write(records(columns, rows, dtype).tobytes())
+        file.writelines(packed(columns, dtype))
 
 
 def _header(path: Path, file: BinaryIO) -> dict[str, list[str]]:

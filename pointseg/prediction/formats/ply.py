@@ -9,7 +9,7 @@ from plyfile import PlyListProperty
 
 from pointseg.atomic import replacing
 from pointseg.errors import InputError
-from pointseg.prediction.formats.cloud import Cloud, blocks, byte_colors, canonical, flat_columns, numbers, records
+from pointseg.prediction.formats.cloud import Cloud, byte_colors, canonical, flat_columns, numbers, packed
 from pointseg.scannet.ply import face_bytes, face_list, parse_ply
 
 _TYPES = {  # dtype -> PLY's name
@@ -47,8 +47,7 @@ def write(path: Path, cloud: Cloud) -> None:
     columns = dict(zip(dtype.names, columns.values(), strict=True))
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(("\n".join([*header, "end_header"]) + "\n").encode())
-        for rows in blocks(len(cloud)):
-            file.write(records(columns, rows, dtype).tobytes())
+        file.writelines(packed(columns, dtype))
         if cloud.faces is not None:
             file.write(face_bytes(cloud.faces))
 
