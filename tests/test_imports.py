@@ -59,7 +59,8 @@ ALLOWED = {
     | DATA
     | LEARNING,
     "pointseg.prediction.formats": {"pointseg.prediction.formats", "pointseg.scannet.ply", "pointseg.atomic"},
-    "pointseg.prediction.frame": set(),
+    "pointseg.prediction.frame": {"pointseg.prediction.upright"},
+    "pointseg.prediction.upright": set(),
     "pointseg.training": {"pointseg.training", "pointseg.evaluation", "pointseg.config_file", "pointseg.pretrained"}
     | DATA
     | LEARNING,

@@ -82,7 +82,7 @@ def guess_scale(xyz: np.ndarray) -> tuple[float, bool, str]:
     if share < _SURE_OF_UNIT:
         other_size = " x ".join(f"{extent * UNITS[other]:.3g}" for extent in extents[::-1])
         said += f"; NOT SURE ({100 * share:.1f} %): --scale {UNITS[other]:g} if it is in {other} ({other_size} m)"
-    return UNITS[unit], share >= _SURE_OF_UNIT, f"{said}; --scale overrules"
+    return UNITS[unit], share >= _SURE_OF_UNIT, f"{said}; --scale overrules (0.3048: feet)"
 
 
 def _normal(log: float, usual: float, spread: float) -> float:
