@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
@@ -22,7 +23,7 @@ from pointseg.scannet.synthetic.furniture import (
 )
 from pointseg.scannet.synthetic.layout import Room, Spot, Wall
 from pointseg.scannet.synthetic.openings import add_window
-from pointseg.scannet.synthetic.shapes import Group
+from pointseg.scannet.synthetic.shapes import Group, Surface
 
 Builder = Callable[[Generator, float], Group]
 
@@ -45,16 +46,19 @@ def insist(room: Room, build: Builder, *, front: float = 0.4, corner: bool = Fal
 
 def covered(room: Room, spot: Spot | None, kinds: Sequence[clutter.Maker], share: float, *, most: int = 12) -> None:
     """Small things on every free surface of what stands at a spot; `share` is about how much of it they cover."""
-    if spot is None:
-        return
-    rng = room.rng
-    for top in spot.group.tops:
-        lower = top.z < 0.05
-        makers = clutter.FLOOR if lower else kinds
-        amount = share * rng.uniform(0.0, 2.0) * (0.5 if lower else 1.0)
+    if spot is not None:
+        _on_surfaces(room, spot, spot.group.tops, kinds, share, most=most)
+
+
+def _on_surfaces(
+    room: Room, spot: Spot, surfaces: Sequence[Surface], kinds: Sequence[clutter.Maker], share: float, *, most: int
+) -> None:
+    for top in surfaces:
+        floor = top.z < 0.05  # beneath a table or desk
+        amount = share * room.rng.uniform(0.0, 2.0) * (0.5 if floor else 1.0)
         if min(np.ptp(top.x), np.ptp(top.y)) > 0.08:
-            for thing in clutter.scatter(rng, room.step, top, amount, makers, most):
-                room.things.append(thing.placed(spot.x, spot.y, spot.angle))
+            things = clutter.scatter(room.rng, room.step, top, amount, clutter.FLOOR if floor else kinds, most)
+            room.things += [thing.placed(spot.x, spot.y, spot.angle) for thing in things]
 
 
 def windows(room: Room, most: int, *, curtains: float = 0.3) -> None:
@@ -83,32 +87,31 @@ def bed_place(room: Room, *, widest: float = 2.0) -> Spot | None:
 
 
 def desk_place(room: Room, *, seat: Builder | None = None) -> Spot | None:
-    """A desk at a wall, a chair before it, a monitor or a laptop and papers on it, things beneath."""
+    """A desk at a wall, a chair before it, a monitor or a laptop and papers on it, things beneath; some have a wing."""
     rng, step = room.rng, room.step
     spot = room.against_wall(tables.desk(rng, step), front=0.7)
     if spot is None:
         return None
     desk_things(room, spot)
+    if rng.random() < 0.15:
+        wing = tables.table(rng, step, width=rng.uniform(0.7, 1.2), depth=rng.uniform(0.4, 0.6), category="desk")
+        x, y = spot.to_room(spot.group.width / 2 - wing.depth / 2, spot.group.depth + 0.05 + wing.width / 2)
+        covered(room, room.at(wing, x, y, spot.angle + math.pi / 2), clutter.DESK, 0.2)
     sit_before(room, spot, seat)
     return spot
 
 
 def desk_things(room: Room, spot: Spot) -> None:
-    rng, step = room.rng, room.step
-    top, taken = spot.group.tops[0], 0.0
-    places = np.array([0.0, -0.26, 0.26])[: rng.choice([0, 1, 2, 3], p=(0.2, 0.45, 0.25, 0.1))]
-    if len(places) > 1:
-        places = places[1:] if len(places) == 2 else places
-    for x in places:
-        item = clutter.monitor(rng, step)
-        at = (x * (top.x[1] - top.x[0]), top.y[0] + 0.14)
-        spread = -x * rng.uniform(0.5, 1.2)
-        room.things += [t.placed(*spot.to_room(*at), spot.angle + spread, top.z) for t in item.things]
-        taken = 0.3
-    front = Group(
-        0, 0, 0, [], tops=[type(top)(top.x, (top.y[0] + taken, top.y[1]), top.z, top.clear), *spot.group.tops[1:]]
-    )
-    covered(room, Spot(spot.x, spot.y, spot.angle, front), clutter.DESK, 0.22, most=9)
+    """Monitors at the back of a desk, keyboards, papers and the like before them."""
+    rng, top = room.rng, spot.group.tops[0]
+    monitors = ((), (0.0,), (-0.26, 0.26), (-0.3, 0.0, 0.3))[rng.choice(4, p=(0.2, 0.45, 0.27, 0.08))]
+    for share in monitors:
+        item = clutter.monitor(rng, room.step)
+        at = spot.to_room(share * (top.x[1] - top.x[0]), top.y[0] + 0.14)
+        turn = spot.angle - share * rng.uniform(0.5, 1.2)
+        room.things += [thing.placed(*at, turn, top.z) for thing in item.things]
+    before = replace(top, y=(top.y[0] + (0.3 if monitors else 0.0), top.y[1]))
+    _on_surfaces(room, spot, [before, *spot.group.tops[1:]], clutter.DESK, 0.22, most=9)
 
 
 def sit_before(room: Room, spot: Spot, seat: Builder | None = None) -> None:
@@ -205,11 +208,14 @@ def tv_place(room: Room) -> None:
         return
     stand = cabinets.cabinet(rng, step, "tv stand" if rng.random() < 0.7 else "dresser")
     spot = room.against_wall(stand, front=0.6)
-    set_ = standing.tv(rng, step)
-    if spot is not None and set_.width < stand.width + 0.3:
-        room.on_top(spot, set_, rng.normal(0, 0.05), 0.05)
-        spot = Spot(spot.x, spot.y, spot.angle, Group(0, 0, 0, [], tops=stand.tops[1:]))
-    covered(room, spot, clutter.SHELF, 0.2)
+    if spot is None:
+        return
+    television = standing.tv(rng, step)
+    surfaces = stand.tops
+    if television.width < stand.width + 0.3:
+        room.on_top(spot, television, rng.normal(0, 0.05), 0.05)
+        surfaces = surfaces[1:]
+    _on_surfaces(room, spot, surfaces, clutter.SHELF, 0.2, most=12)
 
 
 def kitchen_place(room: Room, width: float, *, island: bool = False) -> kitchens.KitchenStyle:
@@ -309,15 +315,10 @@ def wall_things(room: Room, kinds: Sequence[Builder], mean: float, low: tuple[fl
         group = kinds[room.rng.integers(len(kinds))](room.rng, room.step)
         z = room.rng.uniform(*low)
         if z + group.height < room.height - 0.05:
-            covered(room, _at_height(room.hang(group, z), z), clutter.SHELF, 0.3)
-
-
-def _at_height(spot: Spot | None, z: float) -> Spot | None:
-    """The spot of something hung, its surfaces lifted to where it hangs."""
-    if spot is None or not spot.group.tops:
-        return None
-    tops = [type(top)(top.x, top.y, top.z + z, top.clear) for top in spot.group.tops]
-    return Spot(spot.x, spot.y, spot.angle, Group(0, 0, 0, [], tops=tops))
+            spot = room.hang(group, z)
+            if spot is not None:
+                lifted = [replace(top, z=top.z + z) for top in group.tops]
+                _on_surfaces(room, spot, lifted, clutter.SHELF, 0.3, most=12)
 
 
 def standing_things(room: Room, kinds: Sequence[Builder], mean: float, *, open_floor: float = 0.2) -> None:

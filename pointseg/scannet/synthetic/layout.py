@@ -19,7 +19,6 @@ Rect = tuple[float, float, float, float]  # x0, x1, y0, y1 on the floor, or x0, 
 
 
 Frame = tuple[float, float, float]  # x, y, angle of a local frame in the room
-ROOM_FRAME: Frame = (0.0, 0.0, 0.0)
 
 
 def from_frame(frame: Frame, x: float, y: float) -> tuple[float, float]:

@@ -77,13 +77,13 @@ def _direction(corners: np.ndarray, number: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Passage:
-    """An opening between two parts of a flat; local frame of `wall` of the first part, `other` of the second."""
+    """The stretch of wall that two parts of a flat share and that an opening is cut into."""
 
     first: int
     second: int
-    start: tuple[float, float]  # the shared stretch of wall, on the first part's side, in its walls' direction
+    start: tuple[float, float]  # on the first part's side
     length: float
-    angle: float
+    angle: float  # the direction of the first part's wall
 
 
 def flat(rng: Generator, width: float, depth: float, rooms: int) -> tuple[list[np.ndarray], list[Passage]]:

@@ -157,6 +157,18 @@ class Thing:
         shade = 0.9 + 0.1 * np.sin(phase)[None, :, None] * np.ones((len(up), 1, 1))
         self.add(points, np.asarray(color) * shade)
 
+    def bent(self, points: np.ndarray, color: Vec3 | np.ndarray) -> None:
+        """A sheet through a coarse grid of points [U, V, 3], with straight pieces filled in to the step."""
+        for axis in (0, 1):
+            ahead = np.moveaxis(points, axis, 0)
+            length = np.sqrt((np.diff(ahead, axis=0) ** 2).sum(-1)).max(1)
+            counts = np.maximum(np.ceil(length / self.step - 1e-9).astype(int), 1)
+            at = np.concatenate([*(i + np.arange(n) / n for i, n in enumerate(counts)), [len(counts)]])
+            low = np.minimum(at.astype(int), len(counts) - 1)
+            share = (at - low)[:, None, None]
+            points = np.moveaxis(ahead[low] * (1 - share) + ahead[low + 1] * share, 0, axis)
+        self.add(points, color)
+
     def bar(self, start: Vec3, end: Vec3, radius: float | tuple[float, float], color: Vec3, *, sides: int = 6) -> None:
         """A straight bar between two points, closed at both ends; two radii make it taper."""
         first, last = (radius, radius) if isinstance(radius, (int, float)) else radius
@@ -206,7 +218,7 @@ class Thing:
         points = np.empty((len(s), len(t), 3))
         points[..., 0] = x[0] + side[:, None] + np.sign(over_s)[:, None] * (flare + np.abs(bumps))
         points[..., 1] = y[0] + end + np.sign(over_t) * (flare + np.abs(bumps))
-        points[..., 2] = z + np.where(drop > 0, 0.0, bumps + wrinkle) - drop
+        points[..., 2] = z + np.where(drop > 0, 0.0, np.maximum(bumps + 1.5 * wrinkle, 0.003)) - drop
         shade = 1 + 3 * np.clip(bumps, -0.03, 0.03)
         self.add(points, np.clip(np.asarray(color) * shade[..., None], 0, 1))
 

@@ -103,7 +103,7 @@ def _headboard(thing: Thing, rng: Generator, half: float, top: float, color: Col
         points[..., 2] = np.linspace(0.1, 1, 4) * crest[:, None]
         for y, flip in ((0.05, True), (0.01, False)):
             points[..., 1] = y
-            thing.add((points[::-1] if flip else points).copy(), color)
+            thing.bent(points[::-1] if flip else points, color)
     return height
 
 

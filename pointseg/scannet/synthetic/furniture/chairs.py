@@ -134,8 +134,8 @@ def _shell(rng: Generator, step: float) -> Group:
     points[..., 0] = across * half * narrow[:, None]
     points[..., 1] = y[:, None] + curve * (across**2) * (z > seat + 0.05)[:, None]
     points[..., 2] = z[:, None] + curve * (across**2) * (z <= seat + 0.05)[:, None]
-    thing.add(points.swapaxes(0, 1), color)
-    thing.add(points - (0, 0.008, 0.008), color)
+    thing.bent(points.swapaxes(0, 1), color)
+    thing.bent(points - (0, 0.008, 0.008), color)
     base = rng.choice(["legs", "wire", "pedestal", "castors"], p=(0.5, 0.2, 0.1, 0.2))
     if base in ("legs", "wire"):
         wide = half * rng.uniform(0.6, 0.9)
@@ -191,14 +191,13 @@ def _tub(rng: Generator, step: float) -> Group:
     arm = rng.uniform(0.15, 0.24)
     crest = seat + arm + (top - seat - arm) * np.clip(-np.sin(angle), 0, 1) ** 2
     heights = np.linspace(foot, 1.0, 5)
-    for scale, flip in ((1.0, False), (1.0 - thick / half[0], True)):
-        points = np.empty((len(angle), 5, 3))
+    outer, inner = np.empty((2, len(angle), 5, 3))
+    for points, scale in ((outer, 1.0), (inner, 1.0 - thick / half[0])):
         points[..., 0] = (half[0] * scale * np.cos(angle))[:, None]
         points[..., 1] = (middle + half[1] * scale * np.sin(angle))[:, None]
         points[..., 2] = foot + (heights - foot) / (1 - foot) * (crest - foot)[:, None]
-        thing.add(points[::-1] if flip else points, color)
-    rim = np.stack([thing.sheets[0].points[:, -1], thing.sheets[1].points[::-1, -1]], axis=1)
-    thing.add(rim, color)
+    for points in (outer, inner[::-1], np.stack([outer[:, -1], inner[:, -1]], axis=1)):
+        thing.bent(points, color)
     thing.box((-half[0] * 0.82, 0.1, foot), (half[0] * 0.82, depth - 0.02, seat - 0.1), color, radius=0.02)
     thing.box((-half[0] * 0.84, 0.08, seat - 0.12), (half[0] * 0.84, depth, seat), color, radius=0.04)
     legs(thing, rng, (-half[0] * 0.7, half[0] * 0.7), (0.12, depth - 0.1), foot + 0.01, 0.018, pick(rng, WOOD + METAL))
@@ -243,8 +242,8 @@ def office_chair(rng: Generator, step: float) -> Group:
         points = np.empty((7, 7, 3))
         points[..., 0], points[..., 2] = across * size, up[:, None]
         points[..., 1] = back + 0.03 + 0.06 * across**2 + 0.03 * np.sin((up[:, None] - low) / (top - low) * 5)
-        part.add(points, color)
-        part.add(points[:, ::-1] - (0, 0.03, 0), color)
+        part.bent(points, color)
+        part.bent(points[:, ::-1] - (0, 0.03, 0), color)
     if rng.random() < 0.15:
         part.ball((0, back + 0.05, top + 0.1), (0.14, 0.04, 0.07), color, exponent=4, across=4)
         top += 0.17

@@ -124,8 +124,8 @@ def leaves(thing: Thing, rng: Generator, low: float, high: float, reach: float) 
         points[..., 0], points[..., 1] = along * cos - across * sin, along * sin + across * cos
         points[..., 2] = (low + (tip - low) * np.sin(share * 2.0))[:, None] + 0.01 * np.abs(across) / 0.05
         shade = darker(color, rng.uniform(0.8, 1.15))
-        thing.add(points, np.clip(shade, 0, 1))
-        thing.add(points[:, ::-1], np.clip(shade, 0, 1))
+        thing.bent(points, np.clip(shade, 0, 1))
+        thing.bent(points[:, ::-1], np.clip(shade, 0, 1))
 
 
 def lamp(rng: Generator, step: float) -> Item:

@@ -160,5 +160,5 @@ def storage_box(rng: Generator, step: float, width: float, depth: float, clear: 
             for x, lean in ((-width / 2, -1), (width / 2, 1)):
                 end = x + lean * 0.09
                 flap = np.array([[[x, 0, high], [x, depth, high]], [[end, 0, high + 0.05], [end, depth, high + 0.05]]])
-                thing.add(flap if lean > 0 else flap[::-1], color)
+                thing.bent(flap if lean > 0 else flap[::-1], color)
     return thing

@@ -192,7 +192,7 @@ def _drawers(
 def desk(rng: Generator, step: float, *, longest: float = 1.9) -> Group:
     """Stands with its back at the wall or facing another: a slab on whatever carries tables, drawers more often.
 
-    At times a corner desk in an L, a hutch of shelves or a raised top.
+    At times with a hutch of shelves or a raised top.
     """
     width, depth = min(rng.uniform(0.9, 1.9), longest), rng.uniform(0.5, 0.85)
     top, thick = rng.uniform(0.69, 0.79), rng.uniform(0.018, 0.05)
@@ -222,16 +222,6 @@ def desk(rng: Generator, step: float, *, longest: float = 1.9) -> Group:
         tops[0] = Surface((-half + 0.03, half - 0.03), (0.28, depth - 0.08), top, 0.6)
         tops.append(Surface((-half + 0.04, half - 0.04), (0.03, 0.24), height, 0.5))
     return Group(width, depth, height if height > 1.0 else top, [thing], tops=tops)
-
-
-def desk_wing(rng: Generator, desk: Group, step: float, length: float) -> Thing:
-    """The side part of a corner desk, on the right of `desk`, out from its front; part of the same object."""
-    thing, half = Thing("desk", step), desk.width / 2
-    top = desk.tops[0].z
-    low, high = (half - 0.5, desk.depth - 0.01, top - 0.03), (half, desk.depth + length, top)
-    thing.box(low, high, pick(rng, WOOD + WHITE), faces=ALL)
-    thing.box((half - 0.48, high[1] - 0.04, 0), (half - 0.02, high[1] - 0.01, top - 0.03), pick(rng, WOOD))
-    return thing
 
 
 def bar_table(rng: Generator, step: float) -> Group:
