@@ -227,7 +227,8 @@ def test_the_run_directory_explains_itself(config: Config, tmp_path: Path) -> No
 def test_evaluation_while_training_changes_nothing(config: Config, make_store, tmp_path: Path) -> None:
     make_store("val", scenes=2, points=500, seed=9)
     plain = run(config, tmp_path / "plain")
-    changed = dataclasses.replace(config, train=dataclasses.replace(config.train, evaluate_every=2))
+    looks = {"evaluate_every": 2, "validate_every": 1, "validate_chunks": 3}
+    changed = dataclasses.replace(config, train=dataclasses.replace(config.train, **looks))
     evaluated = run(changed, tmp_path / "evaluated")
     for name, tensor in plain.load_checkpoint()["model"].items():
         assert torch.equal(tensor, evaluated.load_checkpoint()["model"][name]), name
