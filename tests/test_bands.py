@@ -8,6 +8,7 @@ import torch
 from networks import untrained_run
 
 from pointseg.config import DataConfig
+from pointseg.data.tiling import Votes
 from pointseg.evaluation.inference import vote
 from pointseg.prediction.bands import _Order, label_in_bands
 from pointseg.prediction.segmenter import Segmenter, load_run
@@ -65,6 +66,21 @@ def test_every_point_gets_its_own_answer(segmenter: Segmenter, passes: int):
     np.testing.assert_allclose(np.take_along_axis(softmax, best.astype(int), axis=1), probability, atol=1e-4)
     assert (np.sort(best, axis=1) == np.arange(3)).all()
     assert sum(told) == len(xyz)
+
+
+def test_votes_are_kept_for_a_band_at_a_time(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int] = []
+
+    class Watched(Votes):
+        def __init__(self, points: int, outputs: int) -> None:
+            super().__init__(points, outputs)
+            sizes.append(points)
+
+    monkeypatch.setattr("pointseg.prediction.bands.Votes", Watched)
+    xyz = _room((40.0, 1.7))
+    segmenter.label(xyz, None, votes=2)
+    assert max(sizes) < 0.15 * len(xyz)  # 40 m, of which two columns are open at a time
+    assert sizes[-1] == 0
 
 
 def test_passes_are_seen_from_other_angles(segmenter: Segmenter):

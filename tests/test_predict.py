@@ -161,6 +161,8 @@ def test_points_that_are_not_finite_get_no_label(run: RunDirectory, tmp_path: Pa
     assert np.isnan(got["x"][holes]).all()
     assert f"{len(holes):,} of the points are not finite" in said[0]
     assert "(none)" in said[-1]
+    with pytest.raises(InputError, match=r"out: \.obj files hold finite coordinates alone"):
+        predict_file(load_run(run.path), tmp_path / "organised.pcd", tmp_path / "out.obj", progress=False)
 
 
 def test_colours_are_used_by_networks_that_need_them(tmp_path: Path):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pointseg.atomic import replacing
 from pointseg.errors import InputError
-from pointseg.prediction.formats import FORMATS, Cloud, read_cloud, write_cloud
+from pointseg.prediction.formats import FORMATS, Cloud, check_writable, read_cloud, write_cloud
 from pointseg.prediction.formats.cloud import COLOR, blocks, release
 from pointseg.prediction.frame import Frame, Up, find_frame
 from pointseg.prediction.segmenter import Segmenter
@@ -85,12 +85,15 @@ def predict_file(
             them, no finite points.
     """
     options = options or Options()
+    check_writable(target)
     cloud = read_cloud(source)
     if segmenter.config.data.color and not cloud.has_color:
         raise InputError(f"{source}: {segmenter.source} was trained with colours, but the file has none")
     finite = _finite(cloud)
     if not finite.any():
         raise InputError(f"{source}: expected points with finite coordinates, got none among {len(finite)}")
+    if FORMATS[target.suffix.lower()].finite and not finite.all():
+        raise InputError(f"out: {target.suffix} files hold finite coordinates alone; write those of {source} as .ply")
     say(_describe(source, cloud, finite))
     frame = _frame(cloud, finite, options)
     for line in frame.notes:
@@ -105,7 +108,6 @@ def predict_file(
         new = smooth(room, best[:, 0], likely[:, 0], options.smooth)
         best, likely = new[0][:, None], new[1][:, None]
     if options.classes:
-        likely[~np.isin(best[:, 0], [CLASS_NAMES.index(name) for name in options.classes])] = 0
         best[~np.isin(best[:, 0], [CLASS_NAMES.index(name) for name in options.classes])] = IGNORE
     likely[best == IGNORE] = 0
     if picture is not None:
@@ -115,7 +117,7 @@ def predict_file(
     probability = np.zeros(train_id.shape, np.float32)
     train_id[finite], probability[finite] = best, likely
     write_cloud(target, _labelled(cloud, train_id, probability, options))
-    return _summary(target, train_id[:, 0], probability[:, 0])
+    return _summary(target, cloud, train_id[:, 0], probability[:, 0])
 
 
 def _finite(cloud: Cloud) -> np.ndarray:
@@ -188,8 +190,8 @@ def _describe(source: Path, cloud: Cloud, finite: np.ndarray) -> str:
     return f"{source}: {', '.join(parts)}"
 
 
-def _summary(target: Path, train_id: np.ndarray, probability: np.ndarray) -> str:
-    """The classes found, the commonest first, with the mean probability of their points."""
+def _summary(target: Path, cloud: Cloud, train_id: np.ndarray, probability: np.ndarray) -> str:
+    """The classes found, the commonest first, with the mean probability of their points; what the file lacks."""
     counts = np.bincount(train_id, minlength=256)
     sums = np.bincount(train_id, weights=probability, minlength=256)
     lines = [
@@ -199,10 +201,6 @@ def _summary(target: Path, train_id: np.ndarray, probability: np.ndarray) -> str
         if counts[c] > 0
     ]
     lacks = FORMATS[target.suffix.lower()].lacks
-    return "\n".join(
-        [
-            *lines,
-            f"{len(train_id):,} labelled points: {target}",
-            *([f"{target.suffix} files lack {lacks}"] if lacks else []),
-        ]
-    )
+    if lacks and (lacks != "faces" or cloud.faces is not None):
+        lines.append(f"{target.suffix} files do not hold {lacks}")
+    return "\n".join([*lines, f"{len(train_id):,} labelled points: {target}"])

@@ -55,8 +55,6 @@ def write(path: Path, cloud: Cloud) -> None:
     import pye57
 
     columns = {axis: np.asarray(cloud.columns[axis], np.float64) for axis in "xyz"}
-    if not all(np.isfinite(column).all() for column in columns.values()):
-        raise InputError(f"{path}: E57 holds finite coordinates alone; choose another format for {path.stem}")
     origin = np.array([np.floor(column.min()) for column in columns.values()])
     columns = {axis: column - start for (axis, column), start in zip(columns.items(), origin, strict=True)}
     if "intensity" in cloud.columns:

@@ -56,7 +56,7 @@ def write(path: Path, cloud: Cloud) -> None:
     for number, axis in enumerate("xyz"):
         steps = np.rint((columns[axis].astype(np.float64) - header.offsets[number]) / header.scales[number])
         if not (np.abs(steps) < 2**31).all():
-            raise InputError(f"{path}: LAS holds finite coordinates within {2**31} steps alone, not those of {axis}")
+            raise InputError(f"{path}: LAS holds coordinates within {2**31} steps of its offset, not those of {axis}")
         points[axis.upper()] = steps.astype(np.int32)
     for name, column in columns.items():
         if name not in "xyz":

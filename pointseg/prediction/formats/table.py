@@ -16,10 +16,11 @@ class Format:
     write: Callable[[Path, Cloud], None] | None  # None: cannot be written
     lacks: str = ""  # what a file written does not hold
     check_installed: Callable[[Path], None] = lambda _: None  # raises InputError where a package is missing
+    finite: bool = False  # holds finite coordinates alone
 
 
 _TEXT = Format(text.read, text.write, lacks="faces")
-_LAS = Format(las.read, las.write, lacks="faces", check_installed=las.check_installed)
+_LAS = Format(las.read, las.write, lacks="faces", check_installed=las.check_installed, finite=True)
 
 _COLORS_ONLY = "labels and probabilities: points have the colours of their classes alone"
 
@@ -30,9 +31,11 @@ FORMATS: dict[str, Format] = {
     ".npz": Format(arrays.read_npz, arrays.write_npz),
     **dict.fromkeys((".xyz", ".txt", ".csv", ".asc", ".pts"), _TEXT),
     **dict.fromkeys((".las", ".laz"), _LAS),
-    ".e57": Format(e57.read, e57.write, _COLORS_ONLY, e57.check_installed),
-    ".obj": Format(meshes.read, meshes.write_obj, _COLORS_ONLY),
-    ".glb": Format(meshes.read, meshes.write_glb, "doubles and, without faces, labels", meshes.check_installed),
+    ".e57": Format(e57.read, e57.write, _COLORS_ONLY, e57.check_installed, finite=True),
+    ".obj": Format(meshes.read, meshes.write_obj, _COLORS_ONLY, finite=True),
+    ".glb": Format(
+        meshes.read, meshes.write_glb, "doubles and, without faces, labels", meshes.check_installed, finite=True
+    ),
     ".stl": Format(meshes.read, None),
 }
 
