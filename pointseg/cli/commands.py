@@ -21,6 +21,7 @@ from pointseg.cli.reproduce import reproduce
 from pointseg.cli.store import store
 from pointseg.cli.synth import synth
 from pointseg.cli.train import train
+from pointseg.cli.view import view
 from pointseg.errors import InputError
 from pointseg.process import keep_freed_memory, let_waiting_threads_sleep
 
@@ -36,6 +37,7 @@ COMMANDS = {
     "explain": explain,
     "costs": costs,
     "report": report,
+    "view": view,
     "demo": demo,
     "doctor": doctor,
     "config": show_config,

@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 
 def report(run: Positional[Path], /) -> None:
-    """Write report.md and the self-contained report.html of a run that was evaluated.
+    """Write report.md and report.html, one page that needs nothing else, of a run that was evaluated.
 
     Args:
         run: Run directory with the eval.json of `pointseg evaluate`.

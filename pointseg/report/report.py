@@ -84,8 +84,7 @@ def _gather(run: RunDirectory) -> dict[str, Any]:
     if not run.eval_file.is_file():
         raise InputError(f"run: {run.path} has no eval.json; evaluate it first: pointseg evaluate {run.path}")
     result = read_evaluation(run.eval_file)
-    main = "every_vertex" if "every_vertex" in result["protocols"] else next(iter(result["protocols"]))
-    part = result["protocols"][main]
+    main, part = main_protocol(result)
     about_scenes, points = embedded_scenes(run, part)
     return {
         "name": run.path.resolve().name,
@@ -116,6 +115,12 @@ def _gather(run: RunDirectory) -> dict[str, Any]:
         "explanation": _explanation(run.explanation),
         **legends(),
     }
+
+
+def main_protocol(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(Name, what eval.json says of it): every vertex where that was evaluated."""
+    name = "every_vertex" if "every_vertex" in result["protocols"] else next(iter(result["protocols"]))
+    return name, result["protocols"][name]
 
 
 def stale_scores(run: RunDirectory, result: dict[str, Any]) -> str | None:

@@ -46,10 +46,14 @@ def embedded_scenes(run: RunDirectory, part: dict[str, Any]) -> tuple[dict[str, 
     rows = scene_order(part)
     points = read_scene_points(run.scene_points_file, [row["scene"] for row in rows])
     rows = [row for row in rows if row["scene"] in points]
-    accuracy = [row["pixel"]["accuracy"] for row in rows]
-    notes = ["unannotated" if share is None else f"{100 * share:.1f} % correct" for share in accuracy]
-    about = viewer_facts([(row["scene"], note) for row, note in zip(rows, notes, strict=True)])
+    about = viewer_facts((row["scene"], accuracy_note(row)) for row in rows)
     return about, [base64.b64encode(zlib.compress(points[row["scene"]], 9)).decode("ascii") for row in rows]
+
+
+def accuracy_note(row: dict[str, Any]) -> str:
+    """What the 3D view says of an entry of `per_scene`."""
+    share = row["pixel"]["accuracy"]
+    return "unannotated" if share is None else f"{100 * share:.1f} % correct"
 
 
 def viewer_facts(scenes: Iterable[tuple[str, str]]) -> dict[str, Any]:

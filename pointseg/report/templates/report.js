@@ -88,9 +88,10 @@ function zoomable(svg) {
     const between = ([from, to], part) => from + (to - from) * part / 4, parts = [0, 1, 2, 3, 4];
     axes.innerHTML = parts.map(part => {
       const y = between([bottom, top], part);
+      const step = Math.round(xValue(between(window.x, part))), value = number(yValue(between(window.y, part)));
       return `<line class="grid" x1="${left}" x2="${right}" y1="${y}" y2="${y}"/>`
-        + `<text class="tick" text-anchor="end" dy="4" x="${left - 6}" y="${y}">${number(yValue(between(window.y, part)))}</text>`
-        + `<text class="tick" text-anchor="middle" x="${between([left, right], part)}" y="${bottom + 18}">${Math.round(xValue(between(window.x, part)))}</text>`;
+        + `<text class="tick" text-anchor="end" dy="4" x="${left - 6}" y="${y}">${value}</text>`
+        + `<text class="tick" text-anchor="middle" x="${between([left, right], part)}" y="${bottom + 18}">${step}</text>`;
     }).join("");
   }
 
@@ -112,7 +113,8 @@ function zoomable(svg) {
       const away = Math.abs(near[0] - px);
       if (name && away <= (texts.get(name)?.away ?? Infinity)) texts.set(name, {away, value: number(yValue(near[1]))});
     }
-    readout.textContent = `step ${Math.round(xValue(px))}: ` + [...texts].map(([name, {value}]) => `${name} ${value}`).join(", ");
+    const values = [...texts].map(([name, {value}]) => `${name} ${value}`);
+    readout.textContent = `step ${Math.round(xValue(px))}: ${values.join(", ")}`;
   });
   svg.addEventListener("pointerup", event => {
     const ends = [start ?? 0, pointer(event)].sort((a, b) => a - b);
@@ -120,7 +122,8 @@ function zoomable(svg) {
     if (ends[1] - ends[0] < 8) return;
     const x = ends.map(unplace), seen = marks.flatMap(({at}) => at.filter(([px]) => px >= x[0] && px <= x[1]));
     if (!seen.length) return;
-    const ys = seen.map(([, py]) => py), low = Math.max(...ys), high = Math.min(...ys), room = Math.max(0.05 * (low - high), 1);
+    const ys = seen.map(([, py]) => py), low = Math.max(...ys), high = Math.min(...ys);
+    const room = Math.max(0.05 * (low - high), 1);
     window = {x, y: [low + room, high - room]};
     draw();
   });
@@ -138,15 +141,8 @@ async function embeddedPoints(number) {
 }
 
 function scenesIn3d(root) {
-  const about = JSON.parse(document.getElementById("about-scenes").textContent);
-  let viewer;
-  try {
-    viewer = new SceneViewer(root, about, embeddedPoints);
-  } catch (error) {  // no WebGL
-    root.dataset.state = "failed";
-    root.querySelector("[data-part=note]").textContent = `No 3D view: ${error.message}`;
-    return;
-  }
+  const viewer = startViewer(root, embeddedPoints);
+  if (!viewer) return;
   for (const button of document.querySelectorAll("button[data-scene]"))
     button.addEventListener("click", () => {
       viewer.open(Number(button.dataset.scene));
@@ -163,7 +159,8 @@ function scenesIn3d(root) {
 document.querySelectorAll("table.sortable").forEach(sortable);
 document.querySelectorAll("input[data-filters]").forEach(filterable);
 document.querySelectorAll("svg.chart").forEach(zoomable);
-for (const matrix of document.querySelectorAll("table.matrix")) sayCounts(matrix, document.getElementById("confusion-note"));
+for (const matrix of document.querySelectorAll("table.matrix"))
+  sayCounts(matrix, document.getElementById("confusion-note"));
 for (const picture of document.querySelectorAll(".pictures img"))
   picture.addEventListener("click", () => picture.parentElement.classList.toggle("large"));
 if (document.getElementById("viewer")) scenesIn3d(document.getElementById("viewer"));

@@ -138,7 +138,8 @@ class SceneViewer {
     this.find("all").addEventListener("click", () => this.#hide([]));
     this.find("none").addEventListener("click", () => this.#hide(this.scene ? this.scene.classes : []));
     const picker = this.find("picker");
-    this.about.scenes.forEach(({name, note}, number) => picker.add(new Option(note ? `${name} · ${note}` : name, number)));
+    this.about.scenes.forEach(({name, note}, number) =>
+      picker.add(new Option(note ? `${name} · ${note}` : name, number)));
     picker.addEventListener("change", () => this.open(Number(picker.value)));
     const step = by => this.open((this.current + by + this.about.scenes.length) % this.about.scenes.length);
     this.find("before").addEventListener("click", () => step(-1));
@@ -226,7 +227,8 @@ class SceneViewer {
 
   #legend() {
     const {classes, unannotated, ignore} = this.about;
-    const look = number => classes[number] ?? {name: number === ignore ? "unannotated" : `class ${number}`, color: unannotated};
+    const look = number => classes[number]
+      ?? {name: number === ignore ? "unannotated" : `class ${number}`, color: unannotated};
     this.find("legend").replaceChildren(...this.scene.classes.map(number => {
       const {name, color} = look(number), button = this.#toggle(name, () => {
         if (!this.hidden.delete(number)) this.hidden.add(number);
@@ -276,9 +278,11 @@ class SceneViewer {
 
   #resize() {
     const stage = this.find("stage"), count = this.drawn?.length ?? 1;
+    if (!stage.clientWidth) return;  // not on display
     const columns = Math.max(1, Math.min(count, Math.floor(stage.clientWidth / 280)));
     const rows = Math.ceil(count / columns), width = stage.clientWidth / columns;
-    const height = Math.round(Math.min(Math.max(width * 0.8, 260), 560, innerHeight * 0.75));
+    const tallest = "tall" in this.root.dataset ? 0.72 * innerHeight / rows : Math.min(560, 0.75 * innerHeight);
+    const height = Math.round(Math.max(Math.min(width * 0.8, tallest), 240));
     this.grid = {columns, rows};
     stage.style.height = `${rows * height}px`;
     this.find("captions").style.gridTemplate = `repeat(${rows}, 1fr) / repeat(${columns}, 1fr)`;
@@ -295,7 +299,8 @@ class SceneViewer {
     const [width, depth, height] = this.scene.extent;
     const middle = new THREE.Vector3(0, 0, Math.min(height, Number(this.find("height").value)) / 2.5);
     const reach = Math.max(Math.hypot(width, depth, Math.min(height, 2)) / 2, 0.05);
-    const away = 0.88 * reach / Math.sin(Math.atan(Math.tan(this.camera.fov * Math.PI / 360) * Math.min(1, this.camera.aspect)));
+    const half = Math.tan(this.camera.fov * Math.PI / 360) * Math.min(1, this.camera.aspect);
+    const away = 0.88 * reach / Math.sin(Math.atan(half));
     const azimuth = -62 * Math.PI / 180, elevation = 56 * Math.PI / 180;
     this.camera.position.set(
       away * Math.cos(elevation) * Math.cos(azimuth), away * Math.cos(elevation) * Math.sin(azimuth),
@@ -328,8 +333,9 @@ class SceneViewer {
     renderer.clear();
     this.drawn.forEach((panel, number) => {
       uniforms.panel.value = panel;
-      this.points.material.uniformsNeedUpdate = true;
-      target.viewport.set(number % columns * width, target.height - (1 + Math.floor(number / columns)) * height, width, height);
+      this.points.material.uniformsNeedUpdate = true;  // the same material is drawn again within a frame
+      const row = Math.floor(number / columns);
+      target.viewport.set(number % columns * width, target.height - (1 + row) * height, width, height);
       target.scissor.copy(target.viewport);
       target.scissorTest = true;
       renderer.setRenderTarget(target);
@@ -344,5 +350,16 @@ class SceneViewer {
     renderer.clear();
     renderer.render(this.shading, camera);
     this.root.dataset.frames = Number(this.root.dataset.frames ?? 0) + 1;
+  }
+}
+
+/** The view in element `root`, of the scenes that the page's #about-scenes names; null where there is no WebGL. */
+function startViewer(root, load) {
+  try {
+    return new SceneViewer(root, JSON.parse(document.getElementById("about-scenes").textContent), load);
+  } catch (error) {
+    root.dataset.state = "failed";
+    root.querySelector("[data-part=note]").textContent = `No 3D view: ${error.message}`;
+    return null;
   }
 }
