@@ -14,7 +14,7 @@ from pointseg.cli.commands import main
 from pointseg.config import Config, LatentGNNConfig, ModelConfig
 from pointseg.config_file import parse_config
 from pointseg.images.costs import ROWS, context_modules, flops, parameters
-from pointseg.models import LatentGNN, NonLocalBlock
+from pointseg.models import LatentGNN, NonLocalBlock, build_model
 from pointseg.models.cost_tables import published
 from pointseg.models.costs import ELSEWHERE, _count_kept_bytes, _time_steps, count_flops, network_cost
 from tests.test_train import SMALL
@@ -82,6 +82,13 @@ class Calls(nn.Module):
     def __init__(self, function) -> None:
         super().__init__()
         self.forward = function
+
+
+def test_fused_layers_count_as_the_plain_ones():
+    model, xyz = build_model(ModelConfig(context="none"), 20).eval(), torch.rand(1, 1100, 3)
+    with torch.no_grad():
+        fused = count_flops(model, xyz)
+    assert fused == count_flops(model, xyz)
 
 
 def test_flops_of_the_context_modules_by_hand():

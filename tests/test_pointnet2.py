@@ -127,6 +127,25 @@ def test_is_the_textbook_network(context, scales, coarsest, in_features, trainin
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11, msg=lambda t, n=name: n + t)
 
 
+@pytest.mark.parametrize("in_features", [0, 3])
+@pytest.mark.parametrize(("context", "scales"), [("none", 1), ("none", 2), ("latent_gnn", 1)])
+def test_inference_without_gradients_is_the_same_function(context, scales, in_features):
+    """Its layers are fused, in float32 on the CPU."""
+    torch.manual_seed(1)
+    model = build_model(small_config(context, scales), num_classes=5, in_features=in_features).eval()
+    randomize_norms(model)
+    xyz = cloud(2, 150, torch.float32)
+    features = torch.rand(2, 150, 3) if in_features else None
+    with torch.no_grad():
+        fused = model(xyz, features)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(xyz, features)
+        expected = textbook(model.double(), xyz.double(), features.double() if in_features else None)
+    size = expected.abs().max()
+    torch.testing.assert_close(fused.double(), expected, rtol=1e-4, atol=1e-5 * size.item())
+    assert (half - expected).abs().max() < 0.05 * size
+
+
 def test_geometry_may_be_computed_ahead():
     model = build_model(small_config(), 5).eval()
     xyz = cloud(2, 150, torch.float32)

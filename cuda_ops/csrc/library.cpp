@@ -40,4 +40,15 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
       "bool deterministic=False) -> Tensor");
   // grad [B, C, N], features [B, C, M], idx [B, N, 3] -> gradient of weight [B, N, 3]
   m.def("three_interpolate_weight_backward(Tensor grad, Tensor features, Tensor idx) -> Tensor");
+
+  // Layers on rows that are never written out; float32 on the CPU, no gradient. weights[i] [Ci, C(i-1)],
+  // biases[i] [Ci]. xyz [B, N, 3], new_xyz [B, M, 3], features [B, N, C0], idx [B, M, K] -> [B, M, Cl];
+  // weights[0] is [C0, 3]
+  m.def(
+      "group_mlp_max(Tensor xyz, Tensor new_xyz, Tensor? features, Tensor idx, Tensor[] weights, "
+      "Tensor[] biases) -> Tensor");
+  // features [B, M, C], idx and weight [B, N, 3], skip [B, N, C] -> [B, N, Cl]
+  m.def(
+      "interpolate_mlp(Tensor features, Tensor idx, Tensor weight, Tensor? skip, Tensor[] weights, "
+      "Tensor[] biases) -> Tensor");
 }

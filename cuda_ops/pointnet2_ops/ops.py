@@ -210,6 +210,53 @@ def _(grad: Tensor, features: Tensor, idx: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Layers on rows that are never written out: for evaluation, float32 on the CPU, no gradient.
+
+
+def group_mlp_max(
+    xyz: Tensor,
+    new_xyz: Tensor,
+    features: Tensor | None,
+    idx: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+) -> Tensor:
+    """A chain of linear layers with ReLU on each neighbourhood, then the maximum over the neighbours.
+
+    xyz: [B, N, 3], new_xyz: [B, M, 3], idx: [B, M, K >= 1] into xyz. weights[i]: [Ci, C(i-1)], biases[i]: [Ci], at
+    least one. The first layer is relu(weights[0] (xyz_j - new_xyz) + biases[0] + features_j): weights[0] is [C0, 3],
+    and features [B, N, C0] is what each point adds, or None. Returns [B, M, C of the last layer].
+    """
+    return _library.group_mlp_max(xyz, new_xyz, features, idx, list(weights), list(biases))
+
+
+def interpolate_mlp(
+    features: Tensor,
+    idx: Tensor,
+    weight: Tensor,
+    skip: Tensor | None,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+) -> Tensor:
+    """A chain of linear layers with ReLU between them on relu(three_interpolate(features, idx, weight) + skip).
+
+    features: [B, M, C], channels last; idx and weight: [B, N, 3]; skip: [B, N, C] or None. weights[i]: [Ci, C(i-1)],
+    biases[i]: [Ci], at least one; no ReLU follows the last. Returns [B, N, C of the last layer].
+    """
+    return _library.interpolate_mlp(features, idx, weight, skip, list(weights), list(biases))
+
+
+@register_fake("pointnet2_ops::group_mlp_max")
+def _(xyz, new_xyz, features, idx, weights, biases) -> Tensor:
+    return xyz.new_empty((*new_xyz.shape[:2], weights[-1].shape[0]))
+
+
+@register_fake("pointnet2_ops::interpolate_mlp")
+def _(features, idx, weight, skip, weights, biases) -> Tensor:
+    return features.new_empty((*idx.shape[:2], weights[-1].shape[0]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Gradients. <grad, gather(features)> is linear in each argument and <grad, interpolate(features, weight)> too, so
 # the derivative of every backward operator is one of the operators again.
 

@@ -5,8 +5,11 @@ Legend: B clouds, N points, M centres or known points, K neighbours, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 ROWS = 64  # centres or unknown points per block of the distance matrix
 
@@ -96,3 +99,39 @@ def three_interpolate(features: Tensor, idx: Tensor, weight: Tensor) -> Tensor:
     wide = torch.float64 if features.dtype == torch.float64 else torch.float32
     term = grouping_operation(features, idx).to(wide) * weight.to(wide)[:, None]  # [B, C, N, 3]
     return ((term[..., 0] + term[..., 1]) + term[..., 2]).to(features.dtype)
+
+
+def group_mlp_max(
+    xyz: Tensor,
+    new_xyz: Tensor,
+    features: Tensor | None,
+    idx: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+) -> Tensor:
+    """xyz [B, N, 3], new_xyz [B, M, 3], features [B, N, C0], idx [B, M, K] -> [B, M, C of the last layer]."""
+
+    def rows(x: Tensor) -> Tensor:
+        return grouping_operation(x.transpose(1, 2), idx).permute(0, 2, 3, 1)
+
+    y = linear(rows(xyz) - new_xyz.unsqueeze(2), weights[0], biases[0])
+    y = (y if features is None else y + rows(features)).relu()
+    for weight, bias in zip(weights[1:], biases[1:], strict=True):
+        y = linear(y, weight, bias).relu()
+    return y.amax(dim=2)
+
+
+def interpolate_mlp(
+    features: Tensor,
+    idx: Tensor,
+    weight: Tensor,
+    skip: Tensor | None,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+) -> Tensor:
+    """features [B, M, C], idx and weight [B, N, 3], skip [B, N, C] -> [B, N, C of the last layer]."""
+    y = three_interpolate(features.transpose(1, 2), idx, weight).transpose(1, 2)
+    y = y if skip is None else y + skip
+    for matrix, bias in zip(weights, biases, strict=True):
+        y = linear(y.relu(), matrix, bias)
+    return y

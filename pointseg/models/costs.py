@@ -237,7 +237,23 @@ def _interpolate(features: Sequence[int], idx: Sequence[int], *rest: Any, **opti
     return _INTERPOLATION * features[0] * features[1] * idx[1]
 
 
+def _group_mlp(
+    xyz: Any, new_xyz: Any, features: Any, idx: Sequence[int], weights: Any, *rest: Any, **options: Any
+) -> int:
+    """All K neighbours, as defined; the kernel skips the padding."""
+    return 2 * idx[0] * idx[1] * idx[2] * sum(rows * columns for rows, columns in weights)
+
+
+def _interpolate_mlp(
+    features: Sequence[int], idx: Sequence[int], weight: Any, skip: Any, weights: Any, *rest: Any, **options: Any
+) -> int:
+    layers = 2 * sum(rows * columns for rows, columns in weights)
+    return idx[0] * idx[1] * (_INTERPOLATION * features[2] + layers)
+
+
 _OPERATORS = {
+    torch.ops.pointnet2_ops.group_mlp_max: _group_mlp,
+    torch.ops.pointnet2_ops.interpolate_mlp: _interpolate_mlp,
     torch.ops.pointnet2_ops.furthest_point_sample: _farthest,
     torch.ops.pointnet2_ops.ball_query: _all_pairs,
     torch.ops.pointnet2_ops.three_nn: _all_pairs,

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pointnet2_ops.ops import group_mlp_max, interpolate_mlp
 from pointnet2_ops.pointnet2_utils import (
     ball_query,
     furthest_point_sample,
@@ -103,8 +104,9 @@ class PointNet2(nn.Module):
         for propagate, nearest, weights in zip(
             self.decoder, reversed(geometry.nearest), reversed(geometry.weights), strict=True
         ):
-            x = propagate(x, stack.pop(), nearest, weights)
-        return self.head(x)
+            then = self.head if propagate is self.decoder[-1] else nn.Sequential()
+            x = propagate(x, stack.pop(), nearest, weights, then)
+        return x
 
     @torch.no_grad()
     def level_indices(self, xyz: Tensor) -> list[Tensor]:
@@ -154,6 +156,11 @@ class SetAbstraction(nn.Module):
         for layers, index in zip(self.mlps, neighbours, strict=True):
             first, *rest = layers
             weight, bias = first.affine()  # columns: x, y, z, then features
+            if _fuses(self, xyz):
+                own = None if features is None else F.linear(features, weight[:, 3:]).float()
+                weights, biases = _affine_maps(rest)
+                pooled.append(group_mlp_max(xyz, centres, own, index, [weight[:, :3], *weights], [bias, *biases]))
+                continue
             y = F.linear(group_rows(xyz, index) - centres.unsqueeze(2), weight[:, :3], bias)
             if features is not None:
                 y = y + group_rows(F.linear(features, weight[:, 3:]), index)
@@ -172,19 +179,40 @@ class FeaturePropagation(nn.Module):
         self.coarse_channels = coarse_channels
         self.mlp = mlp(coarse_channels + skip_channels, widths)
 
-    def forward(self, coarse: Tensor, skip: Tensor | None, nearest: Tensor, weights: Tensor) -> Tensor:
-        """`coarse` [B, M, C], `skip` [B, N, S], `nearest` and `weights` [B, N, 3] -> [B, N, C']."""
+    def forward(
+        self, coarse: Tensor, skip: Tensor | None, nearest: Tensor, weights: Tensor, then: nn.Sequential
+    ) -> Tensor:
+        """`then(level)`: `coarse` [B, M, C], `skip` [B, N, S], `nearest` and `weights` [B, N, 3] -> [B, N, C'].
+
+        `then` is the network's head after its last level, else empty.
+        """
         first, *rest = self.mlp
         weight, bias = first.affine()  # columns: coarse, then skip
         own, interpolated = weight[:, self.coarse_channels :], weight[:, : self.coarse_channels]
         # The three weights sum to 1, so the bias may go through the interpolation.
-        y = interpolate_rows(F.linear(coarse, interpolated, bias), nearest, weights)
-        if skip is not None:
-            y = y + F.linear(skip, own)
-        y = first.activate(y)
+        source = F.linear(coarse, interpolated, bias)
+        own = None if skip is None else F.linear(skip, own)
+        if _fuses(self, weights) and (rest or then):
+            own = None if own is None else own.float()
+            y = interpolate_mlp(source.float(), nearest, weights, own, *_affine_maps([*rest, *then]))
+            return y if then else y.relu_()
+        y = interpolate_rows(source, nearest, weights)
+        y = first.activate(y if own is None else y + own)
         for layer in rest:
             y = layer(y)
-        return y
+        return then(y)
+
+
+def _fuses(module: nn.Module, x: Tensor) -> bool:
+    """Whether the fused operators may be used: inference in float32, under autocast too, on the CPU."""
+    return not (module.training or torch.is_grad_enabled()) and x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def _affine_maps(layers: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and biases of a chain of `Layer`s in evaluation mode, or of the head."""
+    maps = [layer.affine() if isinstance(layer, Layer) else layer for layer in layers if not isinstance(layer, Dropout)]
+    pairs = [(m.weight, m.bias) if isinstance(m, nn.Linear) else m for m in maps]
+    return [weight for weight, _ in pairs], [bias for _, bias in pairs]
 
 
 def group_rows(features: Tensor, index: Tensor) -> Tensor:

@@ -12,10 +12,10 @@
 #if POINTNET2_X86
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2")
+#pragma GCC target("avx2,fma")
 #endif
 #define POINTNET2_ISA avx2
 #define POINTNET2_ISA_LEVEL 1

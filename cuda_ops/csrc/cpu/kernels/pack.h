@@ -2,7 +2,8 @@
 // is written once. Portable, AVX2 and AVX-512 versions live in namespaces of those names (foreach_isa.h).
 //
 //   load(p), store(p, a), broadcast(value)
-//   a + b, a - b, a * b, min(a, b), max(a, b): lane by lane
+//   a + b, a - b, a * b, min(a, b), max(a, b): lane by lane; where a or b is NaN, min and max give b
+//   multiply_add(a, b, c): a * b + c of float, rounded once where the machine can; never for indices
 //   max_everywhere(a), min_everywhere(a): the largest (smallest) lane, in every lane
 //   first_lane(a): that lane
 //   less(a, b), less_equal(a, b), equal(a, b): a Mask<T>

@@ -85,6 +85,9 @@ POINTNET2_INLINE Pack<float> operator+(Pack<float> a, Pack<float> b) {
 POINTNET2_INLINE Pack<float> operator*(Pack<float> a, Pack<float> b) {
   return {{_mm256_mul_ps(a.v[0], b.v[0]), _mm256_mul_ps(a.v[1], b.v[1])}};
 }
+POINTNET2_INLINE Pack<float> multiply_add(Pack<float> a, Pack<float> b, Pack<float> c) {
+  return {{_mm256_fmadd_ps(a.v[0], b.v[0], c.v[0]), _mm256_fmadd_ps(a.v[1], b.v[1], c.v[1])}};
+}
 POINTNET2_INLINE Pack<float> min(Pack<float> a, Pack<float> b) {
   return {{_mm256_min_ps(a.v[0], b.v[0]), _mm256_min_ps(a.v[1], b.v[1])}};
 }

@@ -45,6 +45,9 @@ POINTNET2_INLINE Pack<float> broadcast(float a) { return {_mm512_set1_ps(a)}; }
 POINTNET2_INLINE Pack<float> operator-(Pack<float> a, Pack<float> b) { return {_mm512_sub_ps(a.v, b.v)}; }
 POINTNET2_INLINE Pack<float> operator+(Pack<float> a, Pack<float> b) { return {_mm512_add_ps(a.v, b.v)}; }
 POINTNET2_INLINE Pack<float> operator*(Pack<float> a, Pack<float> b) { return {_mm512_mul_ps(a.v, b.v)}; }
+POINTNET2_INLINE Pack<float> multiply_add(Pack<float> a, Pack<float> b, Pack<float> c) {
+  return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
 POINTNET2_INLINE Pack<float> min(Pack<float> a, Pack<float> b) { return {_mm512_min_ps(a.v, b.v)}; }
 POINTNET2_INLINE Pack<float> max(Pack<float> a, Pack<float> b) { return {_mm512_max_ps(a.v, b.v)}; }
 template <int kind>

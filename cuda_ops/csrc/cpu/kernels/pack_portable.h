@@ -100,6 +100,9 @@ POINTNET2_INLINE Pack<T> operator*(Pack<T> a, const Pack<T>& b) {
   for (int c = 0; c < Pack<T>::kChunks; ++c) a.v[c] *= b.v[c];
   return a;
 }
+POINTNET2_INLINE Pack<float> multiply_add(const Pack<float>& a, const Pack<float>& b, const Pack<float>& c) {
+  return a * b + c;
+}
 template <class T>
 POINTNET2_INLINE Mask<T> less(const Pack<T>& a, const Pack<T>& b) {
   Mask<T> m;
