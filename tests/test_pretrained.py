@@ -28,6 +28,14 @@ def test_file_and_card():
     assert card.split(pack_pretrained.BEGIN)[1].split(pack_pretrained.END)[0] == expected
 
 
+def test_the_readme_quotes_the_range_over_seeds():
+    root = Path(__file__).parents[1]
+    ranges = json.loads((root / "benchmarks" / "demo.json").read_text())["range"]
+    readme = " ".join((root / "README.md").read_text().split())
+    for key in ("voxel_accuracy", "miou"):
+        assert f"{ranges[key]['min']:.1f} to {ranges[key]['max']:.1f} %" in readme
+
+
 @pytest.mark.slow
 def test_floor_and_walls_of_an_unseen_room(tmp_path: Path):
     write_dataset(tmp_path / "rooms", scenes=1, val_scenes=0, seed=4711)
