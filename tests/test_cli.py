@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import pointseg
 from pointseg.cli.commands import COMMANDS, main
 from pointseg.cli.store import STORE_COMMANDS
 from pointseg.config_file import dump_config, parse_config
@@ -188,3 +189,15 @@ def test_a_training_scan_without_labels(capsys: pytest.CaptureFixture, tmp_path:
         assert [name.decode() for name in file["scan_ids"]] == [kept.name]
     shutil.rmtree(broken)
     assert main(["preprocess", str(tmp_path / "scannet"), str(tmp_path / "store")]) == 0
+
+
+def test_version(capsys: pytest.CaptureFixture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pointseg {pointseg.__version__}\n"
+
+
+def test_completion_script(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--tyro-print-completion", "bash"])
+    assert not end.value.code
+    assert "reproduce" in capsys.readouterr().out

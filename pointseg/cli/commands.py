@@ -7,6 +7,7 @@ import sys
 
 import tyro
 
+import pointseg
 from pointseg.cli.compare import compare
 from pointseg.cli.config import show_config
 from pointseg.cli.costs import costs
@@ -44,6 +45,10 @@ COMMANDS = {
 }
 
 
+_DESCRIPTION = """Semantic segmentation of indoor point clouds: PointNet++ and LatentGNN on ScanNet.
+
+--version prints the version; --tyro-print-completion bash (or zsh, tcsh) a completion script for the shell."""
+
 _APP = tyro.extras.SubcommandApp()
 for _name, _command in COMMANDS.items():
     _APP.command(_command, name=_name)
@@ -53,10 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status: 2 for wrong input, 130 when interrupted."""
     keep_freed_memory()
     let_waiting_threads_sleep()
+    words = sys.argv[1:] if arguments is None else arguments
+    if words == ["--version"]:
+        print(f"pointseg {pointseg.__version__}")
+        return 0
     try:
         status = _APP.cli(
             prog="pointseg",
-            description="Semantic segmentation of indoor point clouds: PointNet++ and LatentGNN on ScanNet.",
+            description=_DESCRIPTION,
             args=arguments,
             config=(tyro.conf.PositionalMetavarFromFieldName,),
         )
