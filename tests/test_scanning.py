@@ -98,7 +98,8 @@ def test_fusion_rounds_the_joint_of_floor_and_wall(room: Room) -> None:
     mesh = scanned_by(room, Scanner(noise=0.0, drift=0.0, holes=False))
     floor = mesh.xyz[true_labels(mesh, room) == CLASS_NAMES.index("floor")]
     beside = floor[(np.abs(floor[:, 1] - room.walls[0].start[1]) < 0.03)]
-    assert beside[:, 2].max() > 0.004
+    assert len(beside) > 10
+    assert beside[:, 2].mean() > 0.001
     assert abs(np.median(floor[:, 2])) < 1e-6
 
 

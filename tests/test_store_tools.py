@@ -9,7 +9,6 @@ import h5py
 import numpy as np
 import pytest
 import scans
-from conftest import box_room
 
 from pointseg.cli.commands import main
 from pointseg.errors import InputError
@@ -19,6 +18,7 @@ from pointseg.scannet.preprocess import preprocess
 from pointseg.scannet.splits import Shard, parse_shard
 from pointseg.store import SceneStore, StoreMeta, write_store
 from pointseg.store_tools import damaged_scenes, merge_files, merge_folders
+from tests.conftest import box_room
 
 
 @pytest.fixture

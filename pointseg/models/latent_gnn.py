@@ -93,7 +93,8 @@ class LatentGNN(nn.Module):
         own = len(dims) if mixture == "features" else 1
         if graph_conv:
             self.message = nn.Parameter(torch.empty(own, reduced, reduced))  # W of each kernel
-            self.activation = nn.Sequential(make_norm(norm, own * reduced), nn.ReLU(inplace=True))  # h
+            # h; without a norm its input is a product that the backward pass needs as it is.
+            self.activation = nn.Sequential(make_norm(norm, own * reduced), nn.ReLU(inplace=norm != "none"))
             for matrix in self.message:
                 nn.init.xavier_uniform_(matrix)
         else:
