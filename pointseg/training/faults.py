@@ -58,6 +58,11 @@ def explained(context: Distributed) -> Iterator[None]:
     """
     try:
         yield
+    except (ConnectionResetError, EOFError):  # it was killed while it handed a batch over
+        raise InputError(
+            "data.workers: loader process ended unexpectedly while it handed a batch over, as when memory runs out; "
+            "the last checkpoint is kept (fewer data.workers, or 0)"
+        ) from None
     except RuntimeError as error:
         message = str(error)
         if worker := re.search(r"DataLoader worker \(pid\(?s?\)? ?([\d, ]+)\)", message):
