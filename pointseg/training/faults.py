@@ -58,7 +58,7 @@ def explained(context: Distributed) -> Iterator[None]:
     """
     try:
         yield
-    except (ConnectionResetError, EOFError):  # it was killed while it handed a batch over
+    except (ConnectionError, EOFError):  # it was killed while it handed a batch over
         raise InputError(
             "data.workers: loader process ended unexpectedly while it handed a batch over, as when memory runs out; "
             "the last checkpoint is kept (fewer data.workers, or 0)"
