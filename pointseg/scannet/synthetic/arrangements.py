@@ -282,7 +282,7 @@ def _above(room: Room, spot: Spot, style: kitchens.KitchenStyle) -> None:
 def pictures(room: Room, mean: float, *, large: float = 0.15) -> None:
     """Pictures and posters; the share `large` are as big as windows and boards."""
     rng = room.rng
-    for _ in range(rng.poisson(0.6 * mean)):
+    for _ in range(rng.poisson(1.5 * mean)):
         category = "picture" if rng.random() < 0.85 else "poster"
         width, height = rng.uniform(0.7, 1.5, 2) if rng.random() < large else rng.uniform(0.2, 0.65, 2)
         height = min(height, room.height - 1.25)
