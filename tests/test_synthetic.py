@@ -75,7 +75,7 @@ def test_all_classes_occur(dataset: Path) -> None:
         counts += np.bincount(nyu40_to_train(read_ply(files.labels).vertices["label"]), minlength=256)
     assert (counts[:NUM_CLASSES] > 20).all()
     share = counts / counts[:NUM_CLASSES].sum()
-    assert 0.30 < share[0] < 0.52
+    assert 0.30 < share[0] < 0.45
     assert 0.15 < share[1] < 0.36
     assert 0.02 < counts[IGNORE] / counts.sum() < 0.25
 
@@ -128,14 +128,16 @@ def test_alignment_turns_walls_to_the_axes(dataset: Path) -> None:
 
 
 def test_vertices_are_not_sorted_by_object(dataset: Path) -> None:
-    files = annotated_scans(dataset)[0]
-    label = read_ply(files.labels).vertices["label"]
-    floor = np.flatnonzero(label == 2)
-    assert np.ptp(floor) > 0.6 * len(label)
-    assert np.count_nonzero(np.diff(floor) > 1) > 20  # other things between
-    xyz = read_ply(files.mesh).xyz
-    step = np.linalg.norm(np.diff(xyz, axis=0), axis=1)
-    assert np.median(step) < 0.3  # but neighbours in the file are neighbours in space
+    """Of the scans, since blocks come in random order: the floor of one may by chance miss an end of its file."""
+    spans = []
+    for files in annotated_scans(dataset):
+        label = read_ply(files.labels).vertices["label"]
+        floor = np.flatnonzero(label == 2)
+        spans.append(np.ptp(floor) / len(label))
+        assert np.count_nonzero(np.diff(floor) > 1) > 20  # other things between
+        step = np.linalg.norm(np.diff(read_ply(files.mesh).xyz, axis=0), axis=1)
+        assert np.median(step) < 0.3  # but neighbours in the file are neighbours in space
+    assert np.median(spans) > 0.9
 
 
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
