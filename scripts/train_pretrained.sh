@@ -8,6 +8,8 @@ rooms=${1:-data/rooms-1513}
 pointseg=${POINTSEG:-.venv/bin/pointseg}
 $pointseg synth "$rooms" --set rooms-1513
 $pointseg preprocess "$rooms" "$rooms/store"
-$pointseg train --config configs/pretrained.yaml --out runs/pretrained --set data.store="$rooms/store"
-$pointseg evaluate runs/pretrained
-${PYTHON:-.venv/bin/python} scripts/pack_pretrained.py runs/pretrained
+$pointseg train --config configs/pretrained.yaml --out runs/pretrained-1 --set data.store="$rooms/store"
+$pointseg train --config configs/pretrained_refine.yaml --out runs/pretrained-2 --set data.store="$rooms/store" \
+  --set train.init=runs/pretrained-1
+$pointseg evaluate runs/pretrained-2
+${PYTHON:-.venv/bin/python} scripts/pack_pretrained.py runs/pretrained-2
