@@ -192,10 +192,10 @@ def cases(stage: Stage, networks: Networks) -> list[tuple[str, Callable[[], dict
     if stage.store:
         for B in sizes:
             found.append((f"with loading, B = {B}", lambda B=B: with_loading(stage, networks, B), 15))
+    found.append(("torchrun, one process", lambda: torchrun(stage), 15))
     steps("compiled, graph", both[:1], sizes[-1:], ("bfloat16",), 45)
     steps("graph", both, sizes, ("float32", "tf32"), 3)
     steps("eager", ("original", *both), sizes, ("float32",), 3)
-    found.append(("torchrun, one process", lambda: torchrun(stage), 15))
     steps("compiled, graph", both[1:], sizes[-1:], ("bfloat16",), 45)
     steps("compiled", ("original", *both), sizes[-1:], ("bfloat16",), 45)
     steps("compiled, graph", both, sizes[:1], ("bfloat16",), 45)
