@@ -7,10 +7,12 @@ import os
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.gpu_steps import batch
 from pointseg.config import ModelConfig
+from pointseg.distributed import process_group
 from pointseg.losses import segmentation_loss
 from pointseg.models import build_model
 from pointseg.scannet.labels import NUM_CLASSES
@@ -20,7 +22,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, with gloo")
     rehearse = parser.parse_args().rehearse
-    dist.init_process_group("gloo" if rehearse else "nccl")
+    with process_group("gloo" if rehearse else "nccl"):
+        losses = train(rehearse)
+    if not losses.isfinite().all() or losses[-1] >= losses[0]:
+        raise SystemExit("the loss did not fall")
+
+
+def train(rehearse: bool) -> Tensor:
+    """The loss of each step, added over the processes."""
     device = torch.device("cpu") if rehearse else torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     if not rehearse:
         torch.cuda.set_device(device)
@@ -36,12 +45,10 @@ def main() -> None:
         (total / count).backward()
         optimizer.step()
         losses.append(total.detach() / count)
-    mean = torch.stack(losses)
-    dist.all_reduce(mean)
-    print(f"{dist.get_backend()}, {dist.get_world_size()} process: losses {[round(x, 3) for x in mean.tolist()]}")
-    dist.destroy_process_group()
-    if not mean.isfinite().all() or mean[-1] >= mean[0]:
-        raise SystemExit("the loss did not fall")
+    summed = torch.stack(losses)
+    dist.all_reduce(summed)
+    print(f"{dist.get_backend()}, {dist.get_world_size()} process: losses {[round(x, 3) for x in summed.tolist()]}")
+    return summed
 
 
 if __name__ == "__main__":

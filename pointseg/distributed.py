@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -86,10 +88,32 @@ def distributed_context(device: str = "auto") -> Iterator[Distributed]:
     if world_size == 1:
         yield Distributed(rank=0, world_size=1, device=chosen)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
-    try:
+    with process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"):
         yield Distributed(rank=rank, world_size=world_size, device=chosen)
+
+
+@contextmanager
+def process_group(backend: str, **place: Any) -> Iterator[None]:
+    """PyTorch's default process group for the length of the block; its threads end with the block.
+
+    Where an exception leaves the block, they end when it is forgotten: its frames hold the network, and so the group.
+
+    Such a thread lets go of the tensor that it has added last, which takes Python's lock. One that still waits for the
+    lock when the interpreter shuts down aborts the process ("terminate called without an active exception", status
+    134). PyTorch joins the threads when the last reference to the group is gone, not in `destroy_process_group`.
+
+    Args:
+        place: of this process, as `init_process_group` takes it; torchrun's environment by default.
+    """
+    # Its functions have the group of the moment of the import as a default argument, for good, and
+    # DistributedDataParallel imports it: it has to happen while there is no group yet.
+    import torch.distributed.nn  # noqa: F401
+
+    dist.init_process_group(backend, **place)
+    try:
+        yield
     finally:
+        gc.collect()  # of a parallel network in a cycle
         dist.destroy_process_group()
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from pointseg.config import Config, TrainConfig
 from pointseg.config_file import parse_config
 from pointseg.data.dataset import Batch
-from pointseg.distributed import Distributed
+from pointseg.distributed import Distributed, process_group
 from pointseg.errors import InputError
 from pointseg.models.layers import Layer
 from pointseg.rundir import RunDirectory
@@ -56,10 +55,9 @@ def test_twenty_steps_give_the_stored_losses(make_store: Callable[..., Path], tm
 
 def _train_as_one_of_two(rank: int, config: Config, folder: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    context = Distributed(rank=rank, world_size=2, device=CPU)
-    train(config, RunDirectory(folder / "two"), context, progress=False)
-    dist.destroy_process_group()
+    with process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2):
+        context = Distributed(rank=rank, world_size=2, device=CPU)
+        train(config, RunDirectory(folder / "two"), context, progress=False)
 
 
 def test_two_processes_train_as_one(config: Config, tmp_path: Path) -> None:
