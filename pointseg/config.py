@@ -1,4 +1,6 @@
-"""Every setting of an experiment with its only default. `config_file.py` reads and writes them as YAML.
+"""Every setting of an experiment with its only default; those of the networks are `config_networks.py`'s.
+
+`config_file.py` reads and writes them as YAML.
 
 A value out of range is an `InputError` that names the key.
 """
@@ -13,7 +15,36 @@ from typing import Any, Literal
 
 import msgspec
 
+from pointseg.config_checks import not_negative, positive, share
+from pointseg.config_networks import (
+    LatentGNNConfig,
+    LevelConfig,
+    ModelConfig,
+    PointCNNConfig,
+    PointNetConfig,
+    ScaleConfig,
+    VoxelCNNConfig,
+    XConvConfig,
+)
 from pointseg.errors import InputError
+
+__all__ = [
+    "AugmentConfig",
+    "Config",
+    "DataConfig",
+    "EvalConfig",
+    "LatentGNNConfig",
+    "LevelConfig",
+    "ModelConfig",
+    "PointCNNConfig",
+    "PointNetConfig",
+    "Protocol",
+    "ScaleConfig",
+    "TrainConfig",
+    "VoxelCNNConfig",
+    "XConvConfig",
+    "as_tree",
+]
 
 Protocol = Literal["every_vertex", "benchmark", "pointnet2", "pointnet2_literal"]
 
@@ -45,9 +76,9 @@ class AugmentConfig:
     input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _not_negative(self, "patches", "normal_noise", "smooth_noise", "elastic", "jitter", "tilt")
-        _positive(self, "patch_radius", "smooth_length", "elastic_length")
-        _share(self, "thin", "flip", "mix", "input_dropout")
+        not_negative(self, "patches", "normal_noise", "smooth_noise", "elastic", "jitter", "tilt")
+        positive(self, "patch_radius", "smooth_length", "elastic_length")
+        share(self, "thin", "flip", "mix", "input_dropout")
         for name in ("scale", "scale_axes"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be 0 or more and less than 1, got {getattr(self, name)}")
@@ -79,189 +110,11 @@ class DataConfig:
     device_chunks: bool = False  # the training split lies on the device, 13 bytes a point, and chunks are cut there
 
     def __post_init__(self) -> None:
-        _positive(self, "num_points", "block", "max_draws", "chunks_per_scene")
-        _not_negative(self, "context", "slack", "workers")
-        _share(self, "min_annotated", "min_occupied")
+        positive(self, "num_points", "block", "max_draws", "chunks_per_scene")
+        not_negative(self, "context", "slack", "workers")
+        share(self, "min_annotated", "min_occupied")
         if self.device_chunks and self.augment.mix:
             raise InputError(f"augment.mix must be 0 with device_chunks, got {self.augment.mix}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScaleConfig:
-    """One ball query and the shared MLP over its neighbourhoods."""
-
-    radius: float  # metres
-    neighbours: int = 32
-    mlp: tuple[int, ...]  # output channels of each linear + BatchNorm + ReLU layer
-
-    def __post_init__(self) -> None:
-        _positive(self, "radius", "neighbours", "mlp")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LevelConfig:
-    """One set-abstraction layer: `points` centres, one scale (SSG) or several (MSG)."""
-
-    points: int
-    scales: tuple[ScaleConfig, ...]
-
-    def __post_init__(self) -> None:
-        _positive(self, "points", "scales")
-
-
-def _ssg_levels() -> tuple[LevelConfig, ...]:
-    rows = (
-        (1024, 0.1, (32, 32, 64)),
-        (256, 0.2, (64, 64, 128)),
-        (64, 0.4, (128, 128, 256)),
-        (16, 0.8, (256, 256, 512)),
-    )
-    return tuple(LevelConfig(points=n, scales=(ScaleConfig(radius=r, mlp=mlp),)) for n, r, mlp in rows)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentGNNConfig:
-    """LatentGNN modules (Zhang et al. 2019), one after each set-abstraction layer."""
-
-    latent_dims: tuple[int, ...] = (80, 40, 20, 10)  # latent nodes d after each level
-    kernels: int = 1  # K low-rank kernels in the mixture, eq. (14)
-    channel_stride: int = 4  # channels are reduced by this factor inside the module
-    mode: Literal["asymmetric", "symmetric"] = "asymmetric"  # "symmetric": Psi is shared by both directions
-    # How kernels are combined: "features" after h, as in section 4.1.1; "affinity" before it, eq. (14) to the letter.
-    mixture: Literal["features", "affinity"] = "features"
-    graph_conv: bool = True  # W and h of eq. (2); the paper's parameter counts have them, its released module need not
-    norm: Literal["batch", "frozen", "none"] = "batch"  # "frozen": statistics that stay 0 and 1
-
-    def __post_init__(self) -> None:
-        _positive(self, "latent_dims", "kernels", "channel_stride")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PointNetConfig:
-    """PointNet (Qi et al. 2017)."""
-
-    transforms: bool = False  # input and feature transforms with their regulariser; without: the network for scenes
-    dropout: float = 0.3
-
-    def __post_init__(self) -> None:
-        _share(self, "dropout")
-
-
-@dataclass(frozen=True, kw_only=True)
-class XConvConfig:
-    """One X-Conv layer of PointCNN."""
-
-    neighbours: int  # K
-    dilation: int = 1  # every dilation-th of the K x dilation nearest points
-    points: int = 0  # representative points; 0: all of the input's
-    channels: int
-
-    def __post_init__(self) -> None:
-        _positive(self, "neighbours", "dilation", "channels")
-        _not_negative(self, "points")
-
-
-def _xconv_layers(*rows: tuple[int, int, int, int]) -> tuple[XConvConfig, ...]:
-    return tuple(XConvConfig(neighbours=k, dilation=d, points=p, channels=c) for k, d, p, c in rows)
-
-
-def _pointcnn_encoder() -> tuple[XConvConfig, ...]:
-    return _xconv_layers((8, 1, 0, 256), (12, 2, 768, 512), (16, 2, 384, 768), (16, 4, 128, 1024))
-
-
-def _pointcnn_decoder() -> tuple[XConvConfig, ...]:
-    return _xconv_layers((16, 4, 0, 1024), (16, 2, 0, 768), (12, 2, 0, 512), (8, 2, 0, 256))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PointCNNConfig:
-    """PointCNN (Li et al. 2018), its released ScanNet network."""
-
-    encoder: tuple[XConvConfig, ...] = field(default_factory=_pointcnn_encoder)  # fine to coarse
-    decoder: tuple[XConvConfig, ...] = field(default_factory=_pointcnn_decoder)  # coarse to fine; points unused
-    head: int = 256  # channels of the two layers before the classifier
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        _positive(self, "head")
-        _share(self, "dropout")
-        if len(self.encoder) < 2 or len(self.decoder) != len(self.encoder):
-            raise InputError(
-                "encoder and decoder must have the same number of layers, at least 2, "
-                f"got {len(self.encoder)} and {len(self.decoder)}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class VoxelCNNConfig:
-    """3DCNN (Dai et al. 2017)."""
-
-    hidden: int = 1024  # channels of the fully connected layer
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        _positive(self, "hidden")
-        _share(self, "dropout")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """A network of the paper's Table 3, with an optional module of long-range context after each encoder level."""
-
-    network: Literal["pointnet2", "pointnet", "pointcnn", "voxel_cnn"] = "pointnet2"
-    context: Literal["none", "latent_gnn", "non_local"] = "latent_gnn"  # of "pointnet2" and "pointcnn"
-    latent_gnn: LatentGNNConfig = field(default_factory=LatentGNNConfig)
-    pointnet: PointNetConfig = field(default_factory=PointNetConfig)
-    pointcnn: PointCNNConfig = field(default_factory=PointCNNConfig)
-    voxel_cnn: VoxelCNNConfig = field(default_factory=VoxelCNNConfig)
-    # The rest is "pointnet2".
-    levels: tuple[LevelConfig, ...] = field(default_factory=_ssg_levels)
-    # Feature-propagation MLPs, coarse to fine; one per level.
-    fp_mlps: tuple[tuple[int, ...], ...] = ((256, 256), (256, 256), (256, 128), (128, 128, 128))
-    head: int = 128  # channels of the layer before the classifier
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        _positive(self, "levels", "fp_mlps", "head")
-        _share(self, "dropout")
-        if len(self.fp_mlps) != len(self.levels):
-            raise InputError(
-                f"fp_mlps must have one entry per level: {len(self.levels)} levels, got {len(self.fp_mlps)} entries"
-            )
-        if self.network in ("pointnet", "voxel_cnn") and self.context != "none":
-            raise InputError(
-                f"context must be none with network {self.network}, which has no levels, got {self.context}"
-            )
-        levels, latent = len(self._encoder()), len(self.latent_gnn.latent_dims)
-        if self.context == "latent_gnn" and latent != levels:
-            raise InputError(
-                f"latent_gnn.latent_dims must have one entry per level: {levels} levels, got {latent} entries"
-            )
-
-    def _encoder(self) -> tuple[LevelConfig, ...] | tuple[XConvConfig, ...]:
-        return self.pointcnn.encoder if self.network == "pointcnn" else self.levels
-
-    @property
-    def fewest_points(self) -> int:
-        """Points that a chunk must have: the network samples as many centres from it."""
-        return max(layer.points for layer in self._encoder()) if self.network in ("pointnet2", "pointcnn") else 1
-
-    def describe(self) -> str:
-        """The network's name in tables, as in the paper's: `PointNet++ SSG + LatentGNN, 3 kernels`."""
-        scales = max(len(level.scales) for level in self.levels)
-        kernels = self.latent_gnn.kernels
-        network = {
-            "pointnet2": f"PointNet++ {'MSG' if scales > 1 else 'SSG'}",
-            "pointnet": f"PointNet{' with transforms' if self.pointnet.transforms else ''}",
-            "pointcnn": "PointCNN",
-            "voxel_cnn": "3DCNN",
-        }[self.network]
-        context = {
-            "none": "",
-            "latent_gnn": f" + LatentGNN, {kernels} kernel{'s' if kernels > 1 else ''}",
-            "non_local": " + non-local blocks",
-        }[self.context]
-        return network + context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,11 +156,11 @@ class TrainConfig:
     on_nonfinite: Literal["stop", "skip"] = "stop"  # a loss that is not finite names its scenes, then stops or skips
 
     def __post_init__(self) -> None:
-        _positive(self, "epochs", "batch_size", "lr", "lr_decay", "decay_samples", "log_every", "checkpoint_every")
-        _positive(self, "accumulate", "validate_chunks")
-        _not_negative(self, "lr_floor", "weight_decay", "clip_norm", "seed")
-        _not_negative(self, "evaluate_every", "validate_every", "keep_every")
-        _share(self, "bn_momentum", "bn_decay", "bn_floor", "warmup", "label_smoothing")
+        positive(self, "epochs", "batch_size", "lr", "lr_decay", "decay_samples", "log_every", "checkpoint_every")
+        positive(self, "accumulate", "validate_chunks")
+        not_negative(self, "lr_floor", "weight_decay", "clip_norm", "seed")
+        not_negative(self, "evaluate_every", "validate_every", "keep_every")
+        share(self, "bn_momentum", "bn_decay", "bn_floor", "warmup", "label_smoothing")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must be 0 or more and less than 1, got {self.ema}")
         if self.schedule == "onecycle" and not 0 < self.warmup < 1:
@@ -334,11 +187,11 @@ class EvalConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "protocols", "batch_size", "votes", "literal_batch")
-        _not_negative(self, "slack", "resamples", "pictures", "display_points", "seed")
+        positive(self, "protocols", "batch_size", "votes", "literal_batch")
+        not_negative(self, "slack", "resamples", "pictures", "display_points", "seed")
         if len(set(self.protocols)) < len(self.protocols):
             raise InputError(f"protocols must be named once each, got {', '.join(self.protocols)}")
-        _share(self, "min_inside")
+        share(self, "min_inside")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -382,30 +235,3 @@ def _values(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         return
     for name, value in items:
         yield from _values(value, f"{prefix}.{name}" if prefix else str(name))
-
-
-def _positive(config: Any, *names: str) -> None:
-    """Numbers must be > 0; tuples must not be empty and hold numbers > 0."""
-    for name in names:
-        value = getattr(config, name)
-        numbers = _numbers(value)
-        if value == () or any(number <= 0 for number in numbers):
-            raise InputError(f"{name} must be {'positive' if numbers else 'non-empty'}, got {value}")
-
-
-def _numbers(value: Any) -> list[float]:
-    if isinstance(value, tuple):
-        return [number for item in value for number in _numbers(item)]
-    return [value] if isinstance(value, (int, float)) else []
-
-
-def _not_negative(config: Any, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < 0:
-            raise InputError(f"{name} must be 0 or more, got {getattr(config, name)}")
-
-
-def _share(config: Any, *names: str) -> None:
-    for name in names:
-        if not 0 <= getattr(config, name) <= 1:
-            raise InputError(f"{name} must be between 0 and 1, got {getattr(config, name)}")

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
 from pointseg.errors import InputError
+from pointseg.report.pages import page_environment
 from pointseg.rundir import write_text
 
 _FORMATS = {".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html", ".json": "json"}
@@ -56,14 +55,7 @@ def format_tables(result: dict[str, Any], tables: Sequence[Table], form: str, *,
         return "\n\n".join(_markdown(table.heading, table.rows) for table in tables) + f"\n\n{footer(result)}\n"
     if form == "latex":
         return "\n\n".join(_latex(table.heading, table.rows) for table in tables) + f"\n\n% {footer(result)}\n"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("comparison.html.jinja")
+    template = page_environment().get_template("comparison.html.jinja")
     return template.render(title=title, result=result, tables=tables, footer=footer(result))
 
 

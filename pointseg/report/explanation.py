@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.spatial import cKDTree
 
+from pointseg.report.pages import page_environment
 from pointseg.report.render import View, render, room_view
 from pointseg.rundir import write_json, write_text
 from pointseg.scannet.labels import CLASS_NAMES
@@ -41,16 +41,11 @@ def write_explanation(explanation: Any, xyz: np.ndarray, out: Path, *, title: st
         for level in explanation.levels
     ]
     write_json(files["explain.json"], {"title": title, "levels": levels})
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     pictures = {name: base64.b64encode(files[f"{name}.png"].read_bytes()).decode() for name in ("nodes", "affinity")}
-    page = environment.get_template("explain.html.jinja").render(
-        explanation={"title": title, "levels": levels, **pictures}
+    page = (
+        page_environment()
+        .get_template("explain.html.jinja")
+        .render(explanation={"title": title, "levels": levels, **pictures})
     )
     write_text(files["explain.html"], page)
     return files

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import markupsafe
-
 from pointseg.config import Config
 from pointseg.config_file import changed_keys
 from pointseg.errors import InputError
 from pointseg.report.charts import Series, line_chart
 from pointseg.report.eval_file import read_evaluation
+from pointseg.report.pages import page_environment
 from pointseg.report.scenes import data_url, embedded_scenes, legends, pictured_scenes
 from pointseg.rundir import RunDirectory, read_json, write_text
 from pointseg.scannet.published import ROWS, SCANS
@@ -50,32 +48,6 @@ def report(path: Path) -> tuple[Path, Path]:
     for file in files:
         write_text(file, environment.get_template(f"{file.name}.jinja").render(content))
     return files
-
-
-def page_environment() -> jinja2.Environment:
-    """The templates, with the filters `percent` and `thousands` and the function `script(name)`."""
-    folder = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=jinja2.select_autoescape(["html.jinja"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, thousands=thousands)
-    # Not `include`: what looks like Jinja's braces in a script is the script's own.
-    environment.globals["script"] = lambda name: markupsafe.Markup((folder / name).read_text(encoding="utf-8"))
-    return environment
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """0.8321 -> "83.2"; None -> "absent"."""
-    return "absent" if value is None else f"{100 * value:.{digits}f}"
-
-
-def thousands(value: int) -> str:
-    """1234567 -> "1 234 567", with spaces that do not break."""
-    return f"{value:,}".replace(",", "\u202f")
 
 
 def _gather(run: RunDirectory) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from pointseg.errors import InputError
 from pointseg.evaluation.scene_points import encode_points, read_scene_points
 from pointseg.report.eval_file import read_evaluation
-from pointseg.report.report import main_protocol, page_environment
+from pointseg.report.pages import page_environment
+from pointseg.report.report import main_protocol
 from pointseg.report.scenes import accuracy_note, legends, read_scene, scene_order, viewer_facts
 from pointseg.rundir import RunDirectory
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pointnet2_ops
 import pytest
 import torch
+from cuda_emulator import SCHEDULES, Emulator, build
 from instruction_sets import AVAILABLE, instruction_set
 
 DEVICES = ["cpu", *(["cuda"] if pointnet2_ops.CUDA_LIBRARY and torch.cuda.is_available() else [])]
@@ -41,3 +42,16 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Emulator]:
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base  # all xdist workers of a run build once
+    return {arch: Emulator(library) for arch, library in build(shared / "cuda_emulator").items()}
+
+
+@pytest.fixture(params=SCHEDULES, ids=["ascending", "random", "priorities"])
+def emulator(request: pytest.FixtureRequest, emulators: dict[int, Emulator]) -> Emulator:
+    emulators[900].schedule(*request.param)
+    return emulators[900]

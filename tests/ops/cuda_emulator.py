@@ -39,6 +39,8 @@ RUNTIME = ("accesses", "collectives", "memory", "scheduler")
 ELEMENT_TYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 FPS_KERNELS = {"choose": -1, "buckets": 0, "steps": 1, "rounds": 2, "bucket steps": 3}
 SEARCH_KERNELS = {"choose": -1, "brute force": 0, "ordered": 1}
+# (seed, yield period): ascending order; random order; random order with some warps far ahead.
+SCHEDULES = [(0, 0), (1, 13), (2, 40)]
 
 
 class EmulatedError(Exception):

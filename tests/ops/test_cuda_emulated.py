@@ -1,7 +1,6 @@
-"""The CUDA kernels' own sources, run on the CPU by the emulator, against the reference.
+"""The geometry kernels' own CUDA sources, run on the CPU by the emulator, against the reference.
 
-The emulator also checks what no result shows: barriers, warp masks, bounds, alignment, races, unwritten memory. That it
-finds each of them is shown first, on kernels that are broken on purpose.
+The emulator also checks what no result shows: barriers, warp masks, bounds, alignment, races, unwritten memory.
 """
 
 from __future__ import annotations
@@ -10,30 +9,14 @@ import ctypes
 
 import pytest
 import torch
-from clouds import CLOUDS, clouds, features, indices, lattice, room
-from cuda_emulator import EmulatedError, Emulator, build, find_compiler, i64
+from clouds import CLOUDS, clouds, lattice, room
+from cuda_emulator import SCHEDULES, EmulatedError, Emulator, find_compiler, i64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pointnet2_ops import reference
 from torch import Tensor
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler to build the emulator with")
-
-# (seed, yield period): ascending order; random order; random order with some warps far ahead.
-SCHEDULES = [(0, 0), (1, 13), (2, 40)]
-
-
-@pytest.fixture(scope="session")
-def emulators(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Emulator]:
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if base.name.startswith("popen-") else base  # all xdist workers of a run build once
-    return {arch: Emulator(library) for arch, library in build(shared / "cuda_emulator").items()}
-
-
-@pytest.fixture(params=SCHEDULES, ids=["ascending", "random", "priorities"])
-def emulator(request: pytest.FixtureRequest, emulators: dict[int, Emulator]) -> Emulator:
-    emulators[900].schedule(*request.param)
-    return emulators[900]
 
 
 def same_neighbours(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
@@ -45,84 +28,6 @@ def same_neighbours(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tenso
 def same(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The emulator itself
-
-# In the order of kCases in harness_selftest.cpp: the kernel, and what must be found (None: nothing).
-SELFTEST = [
-    ("tree_sum", None),
-    ("tree_sum_without_barrier", "race"),
-    ("barrier_after_exit", "barrier divergence: .*has exited"),
-    ("different_barriers", "barrier divergence: .*waits at the barrier"),
-    ("rounds, two slots", None),
-    ("rounds, one slot", "race"),
-    ("pass_to_next_lane", None),
-    ("pass_to_next_lane without __syncwarp", "race: reads what|nothing has written"),
-    ("lane_missing", "without all lanes of its mask: .*thread 7 has exited"),
-    ("lane_elsewhere", "without all lanes of its mask"),
-    ("different_masks", "without all lanes of its mask"),
-    ("half_warps", None),
-    ("caller_not_in_mask", "the caller is not in its mask"),
-    ("shuffle_from_outside_mask", "not in the mask"),
-    ("shared, last element", None),
-    ("shared, one past the end", r"out of bounds: read of 4 bytes at byte 256 of shared array 0 \(256 bytes\)"),
-    ("shared, one before the start", "out of bounds: read of 4 bytes at byte -4 of shared array 0"),
-    ("shared_never_written", "reads memory that nothing has written"),
-    ("takes_too_much", "takes 512 bytes of shared memory, the launch gave 256"),
-    ("global, last element", None),
-    ("global read past the end", r"out of bounds: read of 4 bytes at byte 256 of input 0 \(256 bytes\)"),
-    ("global read before the start", "out of bounds: read of 4 bytes at byte -4 of input 0"),
-    ("global write past the end", r"out of bounds: write of 4 bytes at byte 4 of output 1 \(4 bytes\)"),
-    ("global write before the start", "out of bounds: write of 4 bytes at byte -4 of output 1"),
-    ("reads_output", "reads memory that nothing has written"),
-    ("writes_input", "writes an input"),
-    ("misaligned", "misaligned"),
-    ("count_blocks, atomics", None),
-    ("count_blocks, plain additions", "race"),
-    ("read_only_load_of_own_write", "__ldg of memory that this launch has written"),
-]
-
-
-@pytest.mark.parametrize("number", range(len(SELFTEST)), ids=[name for name, _ in SELFTEST])
-def test_emulator_finds_what_is_broken(emulator: Emulator, number: int) -> None:
-    finding = SELFTEST[number][1]
-    arguments = (number, emulator.input(torch.arange(64, dtype=torch.int32)), emulator.output(4))
-    if finding is None:
-        emulator.call("selftest", *arguments)
-        emulator.finish((arguments[2], (1,), torch.int32))
-    else:
-        with pytest.raises(EmulatedError, match=finding):
-            emulator.call("selftest", *arguments)
-
-
-def test_emulated_results(emulator: Emulator) -> None:
-    out = emulator.output(4)
-    emulator.call("selftest", 0, emulator.input(torch.arange(64, dtype=torch.int32)), out)
-    assert emulator.finish((out, (1,), torch.int32))[0].item() == 64 * 63 // 2
-
-
-@pytest.mark.parametrize(
-    ("grid", "threads", "shared", "opt_in", "finding"),
-    [
-        ((0, 1), 64, 256, 1, "grid is empty"),
-        ((1, 70_000), 64, 256, 1, "too large"),
-        ((1, 1), 2048, 8192, 1, "more than 1024 threads"),
-        ((1, 1), 64, 64 * 1024, 0, "more shared memory"),
-        ((1, 1), 64, 512, 1, "gave 512 bytes of shared memory, the kernel took 256"),
-    ],
-)
-def test_emulator_refuses_launches(
-    emulators: dict[int, Emulator], grid: tuple[int, int], threads: int, shared: int, opt_in: int, finding: str
-) -> None:
-    emulator = emulators[900]
-    data = emulator.input(torch.arange(64, dtype=torch.int32)), emulator.output(4)
-    with pytest.raises(EmulatedError, match=finding):
-        emulator.call("selftest_launch", *grid, threads, ctypes.c_int64(shared), opt_in, *data)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Geometry
 
 EMULATED_CLOUDS = [name for name, xyz in CLOUDS.items() if xyz.shape[0] > 0 and name != "large room"]
 
@@ -293,149 +198,6 @@ def test_any_cloud(emulators: dict[int, Emulator], xyz: Tensor, data: st.DataObj
     assert same_neighbours(emulator.three_nn(centres, xyz, search), reference.three_nn(centres, xyz))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Features
-
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_gather_operation(emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool) -> None:
-    emulators[900].schedule(1, 20)
-    for C in (1, 3, 6, 8, 40, 68):  # rows of 2 bytes to several warps' worth of packs
-        x, idx = features(2, C, 50, channels_last, dtype), indices((2, 77), 50)
-        actual = emulators[900].gather_operation(x, idx)
-        assert torch.equal(actual, reference.gather_operation(x, idx))
-        assert actual.stride() == (C * 77, 1, C) if channels_last and C > 1 else actual.is_contiguous()
-
-
-def test_gather_operation_of_views(emulators: dict[int, Emulator]) -> None:
-    """Rows that do not start on 16 bytes, rows with gaps, one cloud for the whole batch."""
-    idx = indices((3, 20), 30)
-    wide = features(3, 24, 30, channels_last=True)
-    for x in (wide[:, 1:9], wide[:, 4:20], wide[:1, :16].expand(3, -1, -1), features(3, 9, 40)[:, :, 5:35]):
-        assert torch.equal(emulators[900].gather_operation(x, idx), reference.gather_operation(x, idx))
-
-
-def test_int64_indices_do_not_wrap(emulators: dict[int, Emulator]) -> None:
-    """2**32 + 1 would be 1 as its low 32 bits; -1 reads nothing."""
-    wild = torch.tensor([[0, 7, 2**31 - 1], [2**31, 2**32 + 1, 2**63 - 1], [-1, -(2**31), -(2**32) + 1]])
-    expected = torch.tensor([[0, 7, 2**31 - 1], [-1, -1, -1], [-1, -(2**31), -1]], dtype=torch.int32)
-    assert torch.equal(emulators[900].narrow_indices(wild), expected)
-    many = torch.arange(3000)  # more than one block
-    assert torch.equal(emulators[900].narrow_indices(many), many.int())
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_indices_out_of_range_become_nan(
-    emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool
-) -> None:
-    emulator = emulators[900]
-    x, idx = features(1, 8, 20, channels_last, dtype), indices((1, 12), 20)
-    idx[0, 3], idx[0, 7] = -1, 20
-    out = emulator.gather_operation(x, idx)
-    assert torch.equal(out.isnan().all(1)[0].nonzero().flatten(), torch.tensor([3, 7]))
-    assert torch.equal(emulator.scatter_add(out.nan_to_num(), idx, 20).isnan().any(), torch.tensor(False))
-    weight = torch.ones(1, 4, 3, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
-    mixed = emulator.three_interpolate(x, idx.view(1, 4, 3), weight)
-    assert torch.equal(mixed.isnan().all(1)[0], torch.tensor([False, True, True, False]))
-
-
-def exact_scatter(grad: Tensor, idx: Tensor, points: int) -> Tensor:
-    """In float64, with a bound on the sum of magnitudes as the scale of rounding errors."""
-    B, C, _ = grad.shape
-    place = idx.long()[:, None].expand(-1, C, -1)
-    return torch.zeros(B, C, points, dtype=torch.float64).scatter_add(2, place, grad.double())
-
-
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13, torch.float16: 2e-3, torch.bfloat16: 2e-2}
-
-
-# 16-bit types are always summed in order.
-@pytest.mark.parametrize(
-    ("dtype", "deterministic"), [(dtype, True) for dtype in DTYPES] + [(torch.float32, False), (torch.float64, False)]
-)
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_gather_operation_backward(
-    emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool, deterministic: bool
-) -> None:
-    emulator = emulators[900]
-    emulator.schedule(2, 20)
-    for C, Q, N in ((1, 9, 4), (5, 60, 33), (12, 300, 50), (36, 70, 9)):
-        grad, idx = features(2, C, Q, channels_last, dtype), indices((2, Q), N)
-        actual = emulator.scatter_add(grad, idx, N, deterministic=deterministic)
-        torch.testing.assert_close(
-            actual.double(), exact_scatter(grad, idx, N), rtol=TOLERANCE[dtype], atol=10 * TOLERANCE[dtype]
-        )
-
-
-@pytest.mark.parametrize("deterministic", [True, False])
-def test_gather_operation_backward_of_views(emulators: dict[int, Emulator], deterministic: bool) -> None:
-    """Gradients whose rows do not start on 8 bytes, have gaps, or are one cloud's for the whole batch."""
-    idx = indices((3, 40), 15)
-    wide = features(3, 24, 40, channels_last=True)
-    for grad in (wide[:, 1:9], wide[:, 4:20], wide[:1, :16].expand(3, -1, -1), features(3, 9, 60)[:, :, 5:45]):
-        actual = emulators[900].scatter_add(grad, idx, 15, deterministic=deterministic)
-        torch.testing.assert_close(actual.double(), exact_scatter(grad, idx, 15), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_sorted_sums_do_not_depend_on_the_order_of_threads(emulators: dict[int, Emulator], channels_last: bool) -> None:
-    grad = features(2, 4, 4500, channels_last)  # three slices of edges
-    for idx in (indices((2, 4500), 40), torch.zeros(2, 4500, dtype=torch.int32)):
-        results = []
-        for seed, period in SCHEDULES:
-            emulators[900].schedule(seed, period)
-            results.append(emulators[900].scatter_add(grad, idx, 40))
-        assert torch.equal(results[0], results[1])
-        assert torch.equal(results[0], results[2])
-        in_order = torch.zeros(2, 4, 40)
-        for edge in range(4500):  # ascending, like the CPU kernels
-            place = idx[:, edge].long()[:, None, None].expand(-1, 4, 1)
-            in_order.scatter_add_(2, place, grad[:, :, edge : edge + 1])
-        assert torch.equal(results[0], in_order)
-
-
-def interpolation(B: int, C: int, M: int, N: int, channels_last: bool, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    weight = torch.rand(B, N, 3, generator=torch.Generator().manual_seed(N))
-    weight = weight.to(torch.float64 if dtype == torch.float64 else torch.float32)
-    return features(B, C, M, channels_last, dtype), indices((B, N, 3), M), weight
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_three_interpolate(emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool) -> None:
-    emulators[900].schedule(1, 20)
-    for C in (1, 5, 8, 36):
-        x, idx, weight = interpolation(2, C, 20, 70, channels_last, dtype)
-        actual = emulators[900].three_interpolate(x, idx, weight)
-        assert torch.equal(actual, reference.three_interpolate(x, idx, weight))
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_three_interpolate_backward(emulators: dict[int, Emulator], dtype: torch.dtype, channels_last: bool) -> None:
-    emulator = emulators[900]
-    emulator.schedule(2, 20)
-    for C in (3, 8, 36):
-        x, idx, weight = interpolation(2, C, 20, 70, channels_last, dtype)
-        grad = features(2, C, 70, channels_last, dtype)
-        exact = [x.double().requires_grad_(), weight.double().requires_grad_()]
-        reference.three_interpolate(exact[0], idx, exact[1]).backward(grad.double())
-        tolerance = {"rtol": TOLERANCE[dtype], "atol": 10 * TOLERANCE[dtype]}
-        for deterministic in (True,) if dtype.itemsize == 2 else (True, False):
-            actual = emulator.scatter_add(grad, idx, 20, weight, deterministic)
-            torch.testing.assert_close(actual.double(), exact[0].grad, **tolerance)
-        actual = emulator.interpolation_weight_gradient(grad, x, idx)
-        torch.testing.assert_close(actual.double(), exact[1].grad, **tolerance)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The benchmarks' baseline
-
-
 def test_baseline_geometry(emulator: Emulator) -> None:
     xyz = room(2, 300) + 1.0  # the original never picks points near the origin
     new_xyz = xyz[:, :40].contiguous()
@@ -455,29 +217,3 @@ def test_baseline_geometry(emulator: Emulator) -> None:
     assert torch.equal(actual[0], reference.ball_query(0.5, 8, xyz, new_xyz))
     assert torch.equal(actual[1], reference.three_nn(xyz, new_xyz)[1])
     assert torch.equal(actual[2], reference.furthest_point_sample(xyz, 30))  # there are no ties
-
-
-def test_baseline_features(emulator: Emulator) -> None:
-    B, C, N, M, K = 2, 6, 50, 20, 4
-    x, idx = features(B, C, N), indices((B, M, K), N)
-    out, back = emulator.output(B * C * M * K * 4), emulator.output(B * C * N * 4)
-    emulator.call("original_group", emulator.input(x), emulator.input(idx), B, C, N, M, K, out)
-    grouped = reference.grouping_operation(x, idx)
-    emulator.call("original_fill", back, i64(B * C * N), ctypes.c_float(0))
-    emulator.call("original_group_backward", emulator.input(grouped), emulator.input(idx), B, C, N, M, K, back)
-    actual = emulator.finish((out, (B, C, M, K), torch.float32), (back, (B, C, N), torch.float32))
-    assert torch.equal(actual[0], grouped)
-    torch.testing.assert_close(actual[1].double(), exact_scatter(grouped.flatten(2), idx.flatten(1), N))
-
-    x, near, weight = interpolation(B, C, N, 70, False, torch.float32)
-    grad = features(B, C, 70)
-    out, back = emulator.output(B * C * 70 * 4), emulator.output(B * C * N * 4)
-    common = emulator.input(near), emulator.input(weight)
-    emulator.call("original_interpolate", emulator.input(x), *common, B, C, N, 70, out)
-    emulator.call("original_fill", back, i64(B * C * N), ctypes.c_float(0))
-    emulator.call("original_interpolate_backward", emulator.input(grad), *common, B, C, N, 70, back)
-    actual = emulator.finish((out, (B, C, 70), torch.float32), (back, (B, C, N), torch.float32))
-    torch.testing.assert_close(actual[0], reference.three_interpolate(x, near, weight))
-    leaf = x.clone().requires_grad_()
-    reference.three_interpolate(leaf, near, weight).backward(grad)
-    torch.testing.assert_close(actual[1], leaf.grad)
