@@ -25,7 +25,7 @@ import torch
 from benchmarks.clouds import room
 from benchmarks.timing import interleaved, machine
 from pointseg.atomic import replacing
-from pointseg.config import DataConfig, TrainConfig
+from pointseg.config import AugmentConfig, DataConfig, TrainConfig
 from pointseg.data.chunks import sample_chunk
 from pointseg.data.dataset import ChunkDataset, StepSampler, training_loader
 from pointseg.process import keep_freed_memory
@@ -34,6 +34,20 @@ from pointseg.store import Scene, SceneStore, StoreMeta, write_store
 
 _ROOM = (10.0, 8.0, 2.6)  # metres; 150,000 vertices then stand as densely as ScanNet's, 800 on a square metre of floor
 _FUSION_BLOCK = 0.08  # metres
+# Every change of a chunk that can be made on a device too; the loader also mixes.
+EVERY_CHANGE = AugmentConfig(
+    thin=0.35,
+    patches=3,
+    normal_noise=0.012,
+    smooth_noise=0.02,
+    elastic=0.02,
+    jitter=0.005,
+    scale=0.1,
+    scale_axes=0.05,
+    flip=0.5,
+    tilt=5.0,
+    input_dropout=0.875,
+)
 
 
 def restated_chunk(

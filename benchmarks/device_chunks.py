@@ -18,41 +18,27 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.crops import make_store
-from benchmarks.timing import machine
+from benchmarks.crops import EVERY_CHANGE, make_store
+from benchmarks.timing import machine, wait_for
 from pointseg.atomic import replacing
-from pointseg.config import AugmentConfig, DataConfig, TrainConfig
+from pointseg.config import DataConfig, TrainConfig
 from pointseg.data.dataset import ChunkDataset, StepSampler
 from pointseg.data.device_chunks import DeviceChunks
 from pointseg.store import SceneStore
-
-AUGMENTED = AugmentConfig(
-    thin=0.35,
-    patches=3,
-    normal_noise=0.012,
-    smooth_noise=0.02,
-    elastic=0.02,
-    jitter=0.005,
-    scale=0.1,
-    scale_axes=0.05,
-    flip=0.5,
-    tilt=5.0,
-    input_dropout=0.875,
-)
 
 
 def chunks_per_second(make: Callable[[], object], batch: int, seconds: float, device: torch.device) -> float:
     """Of `make`, which makes a batch; a few are made to warm up."""
     for _ in range(3):
         make()
-    _wait(device)
+    wait_for(device)
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         make()
         count += batch
         if count % (16 * batch) == 0:
-            _wait(device)  # or the host would run away from the device
-    _wait(device)
+            wait_for(device)  # or the host would run away from the device
+    wait_for(device)
     return count / (time.perf_counter() - start)
 
 
@@ -81,11 +67,6 @@ def measure(store: SceneStore, config: DataConfig, arguments: argparse.Namespace
     return row
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -102,7 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "train.h5", arguments.scenes, arguments.points)
         plain = DataConfig(device_chunks=True)
-        for label, config in (("plain", plain), ("augmented", dataclasses.replace(plain, augment=AUGMENTED))):
+        for label, config in (("plain", plain), ("augmented", dataclasses.replace(plain, augment=EVERY_CHANGE))):
             result[label] = measure(store, config, arguments)
     text = json.dumps(result, indent=1)
     print(text)

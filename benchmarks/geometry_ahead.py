@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.clouds import chunks
-from benchmarks.timing import interleaved, machine
+from benchmarks.timing import interleaved, machine, wait_for
 from pointseg.atomic import replacing
 from pointseg.config import ModelConfig
 from pointseg.data.dataset import Batch
@@ -47,7 +47,7 @@ def contenders(device: torch.device, batch: int, points: int = 8192) -> dict[str
         optimizer.zero_grad()
         (loss / count).backward()
         optimizer.step()
-        _wait(device)
+        wait_for(device)
 
     def given() -> None:
         number = next(turns["given"])
@@ -55,7 +55,7 @@ def contenders(device: torch.device, batch: int, points: int = 8192) -> dict[str
 
     def geometry() -> None:
         model.geometry(clouds[next(turns["geometry"])])
-        _wait(device)
+        wait_for(device)
 
     def streamed() -> Iterator[None]:
         batches = (Batch(xyz=xyz, features=None, label=label) for xyz in itertools.cycle(host))
@@ -80,11 +80,6 @@ def contenders(device: torch.device, batch: int, points: int = 8192) -> dict[str
         name: lambda: next(beside),
         "geometry alone": geometry,
     }
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def main() -> None:

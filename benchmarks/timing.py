@@ -37,6 +37,12 @@ def interleaved(contenders: dict[str, Callable[[], object]], seconds: float, rou
     return {name: Milliseconds(1e3 * statistics.median(t), 1e3 * min(t)) for name, t in times.items()}
 
 
+def wait_for(device: torch.device) -> None:
+    """Until `device` has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def machine() -> dict[str, object]:
     """What a reader needs to place the numbers."""
     info = Path("/proc/cpuinfo")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.crops import EVERY_CHANGE
 from pointseg.config import AugmentConfig, DataConfig
 from pointseg.config_file import parse_config
 from pointseg.data import augment
@@ -18,20 +19,7 @@ from pointseg.data.dataset import ChunkDataset, Draw, StepSampler, training_load
 from pointseg.errors import InputError
 from pointseg.store import SceneStore
 
-EVERYTHING = AugmentConfig(
-    thin=0.35,
-    patches=3,
-    normal_noise=0.012,
-    smooth_noise=0.02,
-    elastic=0.02,
-    jitter=0.005,
-    scale=0.1,
-    scale_axes=0.05,
-    flip=0.5,
-    tilt=5.0,
-    mix=0.5,
-    input_dropout=0.875,
-)
+EVERYTHING = dataclasses.replace(EVERY_CHANGE, mix=0.5)
 DATA = DataConfig(num_points=512, min_occupied=0.0, color=True)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.crops import EVERY_CHANGE
 from pointseg.config import AugmentConfig, DataConfig, TrainConfig
 from pointseg.data.augment import estimate_normals
 from pointseg.data.chunks import cut_block, draw_points
@@ -29,19 +30,6 @@ from pointseg.store import Scene, SceneStore, write_store
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
 CPU = torch.device("cpu")
-EVERYTHING = AugmentConfig(
-    thin=0.35,
-    patches=3,
-    normal_noise=0.012,
-    smooth_noise=0.02,
-    elastic=0.02,
-    jitter=0.005,
-    scale=0.1,
-    scale_axes=0.05,
-    flip=0.5,
-    tilt=5.0,
-    input_dropout=0.875,
-)
 DATA = DataConfig(num_points=256, min_occupied=0.02, rotate=False, device_chunks=True)
 
 
@@ -130,7 +118,7 @@ def test_a_batch_is_what_the_loader_gives(store: SceneStore, device: str) -> Non
 
 
 def test_a_resumed_run_goes_on_with_the_same_batches(store: SceneStore) -> None:
-    config = dataclasses.replace(DATA, rotate=True, augment=EVERYTHING)
+    config = dataclasses.replace(DATA, rotate=True, augment=EVERY_CHANGE)
     whole, rest, other = (
         list(DeviceChunks(store, config, _sampler(store, config, first, seed), CPU))
         for first, seed in ((0, 5), (2, 5), (2, 6))
@@ -204,7 +192,7 @@ def test_noise_moves_vertices_along_normals_and_copies_alike() -> None:
     deviations = moved[..., 2].std(dim=1)
     assert deviations.max() <= 0.0205
     assert deviations.max() > 2 * deviations.min()  # each chunk draws its own
-    for augment in (config.augment, AugmentConfig(jitter=0.01), AugmentConfig(elastic=0.05), EVERYTHING):
+    for augment in (config.augment, AugmentConfig(jitter=0.01), AugmentConfig(elastic=0.05), EVERY_CHANGE):
         points = move_vertices(vertices, member, place, _generator(), DataConfig(augment=augment))
         assert not torch.equal(points, before)
         first = torch.zeros((4, 20_000), dtype=torch.int64).scatter_(1, place, torch.arange(30_000).expand(4, -1))
