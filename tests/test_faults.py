@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import signal
 import subprocess
@@ -13,30 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.interruptions import differences, train_with_interruptions
+from pointseg.cli import main
 from pointseg.config import Config
 from pointseg.config_file import parse_config
-from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.rundir import RunDirectory
+from pointseg.training.faults import interruption
 from pointseg.training.step import TrainingStep
-from pointseg.training.train import train
-from tests.test_train import SMALL
+from tests.test_train import SMALL, run
 
-ALONE = Distributed(rank=0, world_size=1, device=torch.device("cpu"))
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @pytest.fixture
 def config(make_store: Callable[..., Path]) -> Config:
     return parse_config(SMALL, [f"data.store={make_store(scenes=3)}"])  # 12 draws, 6 steps
-
-
-def run(config: Config, path: Path, **options) -> RunDirectory:
-    directory = RunDirectory(path)
-    train(config, directory, ALONE, progress=False, **options)
-    return directory
 
 
 @pytest.mark.slow
@@ -121,6 +115,40 @@ def test_two_runs_into_one_folder(config: Config, tmp_path: Path) -> None:
     ):
         run(config, tmp_path / "run")
     assert run(config, tmp_path / "run").load_checkpoint()["step"] == 6
+
+
+def test_the_second_signal_acts_at_once() -> None:
+    """As it would without us, whichever of the signals it is."""
+    came = []
+    before = {number: signal.signal(number, lambda *arguments: came.append(arguments[0])) for number in SIGNALS}
+    try:
+        for first, second in itertools.product(SIGNALS, SIGNALS):
+            came.clear()
+            with interruption() as interrupted:
+                assert interrupted() == 0
+                os.kill(os.getpid(), first)
+                assert interrupted() == first
+                assert came == []
+                os.kill(os.getpid(), second)
+                assert came == [second]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_what_torchrun_starts_again_goes_on(config: Config, tmp_path: Path, monkeypatch, capsys) -> None:
+    """torchrun --max-restarts repeats the command line of the first start."""
+    (tmp_path / "small.yaml").write_text(SMALL)
+    command = ["train", "--config", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "run")]
+    command += ["--set", f"data.store={config.data.store}"]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert main([*command, "--stop-after", "3"]) == 0  # the first start came to no checkpoint
+    assert main(command) == 0
+    whole = run(config, tmp_path / "whole")
+    assert differences(whole, RunDirectory(tmp_path / "run")) == []
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert main(command) == 2
+    assert "already holds a run" in capsys.readouterr().err
 
 
 def test_too_little_memory_names_the_split_that_fits(config: Config, tmp_path: Path, monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -235,6 +236,19 @@ def test_evaluation_while_training_changes_nothing(config: Config, make_store, t
     scores = [line["eval"] for line in evaluated.read_metrics() if "eval" in line]
     assert len(scores) == 2
     assert 0 <= scores[0]["every_vertex"]["pixel"]["accuracy"] <= 1
+
+
+def test_the_progress_bar_shows_the_best_accuracy_so_far(config: Config, make_store, tmp_path: Path, capsys) -> None:
+    make_store("val", scenes=2, points=500, seed=9)
+    config = replace(config, train=replace(config.train, evaluate_every=2))
+    directory = RunDirectory(tmp_path / "run")
+    train(config, directory, ALONE)
+    bar = capsys.readouterr().err
+    scores = [line["eval"]["every_vertex"] for line in directory.read_metrics() if "eval" in line]
+    best = max(score["voxel_4.84cm"]["accuracy"] for score in scores)
+    assert f"best voxel acc {best:.1%}" in bar
+    assert "epoch 4.0, loss" in bar
+    assert re.search(r"6/6 \[\d\d:\d\d<\d\d:\d\d", bar)  # time used, time left
 
 
 def test_validation_is_of_chunks_that_stay_the_same(config: Config, make_store, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,8 @@ def train(
     if out is None and config is None:
         raise InputError("train: --config FILE is needed (or --out RUN --resume)")
     run = RunDirectory(out or Path("runs") / config.stem)
+    if _restarted() and run.checkpoint_file.exists():
+        config, resume = None, True
     settings = configuration(config, overrides, run if resume else None)
     with distributed_context(device) as context:
         try:
@@ -56,3 +59,8 @@ def train(
         if context.is_main:
             print(f"training: {pace.describe()}\ncheckpoint: {run.checkpoint_file}")
     return 0
+
+
+def _restarted() -> bool:
+    """Did torchrun --max-restarts start this process again, with the arguments of the first time?"""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

@@ -205,13 +205,14 @@ def _train(
             if logs:
                 line = {"step": done, "epoch": done * settings.batch_size / len(dataset)}
                 line |= {"samples": done * settings.batch_size, "lr": lr, "bn_momentum": momentum, **window.close()}
-                bar.set_postfix_str(_describe(line, best))
                 log(line)
             if ends(settings.validate_every, done):
                 validate_now(done)
             if evaluates and not stopping:
                 evaluate_now(done)
                 model.train()
+            if logs:
+                bar.set_postfix_str(_describe(line, best))
             if keeps:
                 save(done, run.kept_checkpoint_file(done))
             if saves:
