@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from pointseg.training.faults import interruption
 from pointseg.training.step import TrainingStep
 from tests.test_train import SMALL, run
 
+ROOT = Path(__file__).parents[1]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -136,6 +138,23 @@ def test_the_second_signal_acts_at_once() -> None:
             signal.signal(number, handler)
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
+def test_the_status_tells_the_signal(config: Config, tmp_path: Path, monkeypatch, number: int, status: int) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    forward = TrainingStep._forward
+
+    def interrupted_forward(*arguments):
+        if not came:
+            came.append(os.kill(os.getpid(), number))
+        return forward(*arguments)
+
+    came: list[None] = []
+    monkeypatch.setattr(TrainingStep, "_forward", interrupted_forward)
+    command = ["train", "--config", tmp_path / "small.yaml", "--out", tmp_path / "run"]
+    assert main([*map(str, command), "--set", f"data.store={config.data.store}"]) == status
+    assert RunDirectory(tmp_path / "run").load_checkpoint()["step"] == 1
+
+
 def test_what_torchrun_starts_again_goes_on(config: Config, tmp_path: Path, monkeypatch, capsys) -> None:
     """torchrun --max-restarts repeats the command line of the first start."""
     (tmp_path / "small.yaml").write_text(SMALL)
@@ -202,8 +221,13 @@ def test_a_killed_loader_process_is_named(config: Config, tmp_path: Path) -> Non
     assert "Traceback" not in message
 
 
+def passed_on() -> list[str]:
+    """The option by which the job file for SLURM has torchrun pass SIGUSR1 on."""
+    return re.findall(r"--signals-to-handle=\S+", (ROOT / "scripts" / "slurm" / "train.sbatch").read_text())
+
+
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d")
-TORCHRUN += ("--rdzv-endpoint=127.0.0.1:0", "-m", "pointseg")
+TORCHRUN += ("--rdzv-endpoint=127.0.0.1:0", *passed_on(), "-m", "pointseg")
 
 
 @pytest.mark.slow
@@ -219,7 +243,7 @@ def test_a_lost_process_ends_the_others(config: Config, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_to_torchrun_leaves_a_checkpoint(config: Config, tmp_path: Path, number: int) -> None:
     with start(config, tmp_path, program=TORCHRUN) as process:
         directory = RunDirectory(tmp_path / "run")

@@ -25,7 +25,7 @@ from pointseg.config_file import parse_config
 from pointseg.data.dataset import Collate
 from pointseg.distributed import Distributed
 from pointseg.errors import InputError
-from pointseg.rundir import RunDirectory
+from pointseg.rundir import RunDirectory, load_checkpoint
 from pointseg.scannet.labels import IGNORE, colorize
 from pointseg.store import SceneStore
 from pointseg.training.faults import EXIT_PREEMPTED, Interrupted
@@ -85,6 +85,16 @@ def test_stopped_and_resumed_equals_never_stopped(config: Config, tmp_path: Path
     run(config, tmp_path / "stopped", stop_after=stop)
     assert RunDirectory(tmp_path / "stopped").load_checkpoint()["step"] == stop
     assert_same(unbroken, run(config, tmp_path / "stopped", resume=True))
+
+
+def test_checkpoints_that_are_kept(config: Config, tmp_path: Path) -> None:
+    settings = dataclasses.replace(config.train, keep_every=2)
+    directory = run(dataclasses.replace(config, train=settings), tmp_path / "run")
+    kept = sorted(path.name for path in directory.checkpoint_file.parent.glob("step_*.pt"))
+    assert kept == ["step_00000003.pt", "step_00000006.pt"]  # after two and four epochs of three chunks
+    stopped = run(config, tmp_path / "stopped", stop_after=3).load_checkpoint()["model"]
+    third = load_checkpoint(directory.kept_checkpoint_file(3))["model"]
+    assert all(torch.equal(third[name], tensor) for name, tensor in stopped.items())
 
 
 def test_a_crash_loses_only_what_came_after_the_checkpoint(config: Config, tmp_path: Path) -> None:
