@@ -258,14 +258,14 @@ def check_close(name: str, actual: Tensor, expected: Tensor) -> None:
 
 
 def operator_tests(stage: Stage) -> dict:
-    """pytest on tests/ops, the cases on the device; what tests compilers and the emulator is left out."""
+    """pytest on operators and on what waits, the cases on the device; compilers and the emulator are left out."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--confcutdir=tests/ops", "-rf"]
     command += ["--tb=short", "--maxfail=40", "--durations=8"]
     command += ["--ignore=tests/ops/test_build.py", "--ignore-glob=tests/ops/test_cuda_*"]
     if stage.rehearse:
         command += ["tests/ops/test_three_nn.py", "-k", "index_order"]
     else:
-        command += ["tests/ops", "-k", "cuda", "--numprocesses=8", "--dist=worksteal"]
+        command += ["tests/ops", "tests/test_host_sync.py", "-k", "cuda", "--numprocesses=8", "--dist=worksteal"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = []
     for line in process.stdout:

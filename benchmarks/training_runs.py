@@ -48,6 +48,14 @@ def finished_run(path: Path, config: Config) -> dict[str, Any]:
     return {"seed": config.train.seed, **scores, "train_seconds": round(seconds)}
 
 
+def constant_answer(path: Path) -> dict[str, Any]:
+    """What `voxel_accuracy` an evaluated run's scenes give to one class for every point, the commonest in training."""
+    result = read_json(RunDirectory(path).eval_file)
+    protocol = next(iter(result["protocols"].values()))
+    accuracy = protocol["baseline"]["voxel_4.84cm"]["accuracy"]
+    return {"class": result["baseline"]["class"], "voxel_accuracy": round(100 * accuracy, 2)}
+
+
 def spread(rows: list[dict[str, Any]], key: str) -> dict[str, float]:
     """Mean, least and greatest of a column."""
     values = [row[key] for row in rows]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from pointseg.models import LatentGNN
 CHANNELS = 256
 POINTS = (1024, 4096, 16384, 65536, 262_144, 1_000_000)
 STAGE, STAGE_CHANNELS, STAGE_STRIDE = 3, 512, 8
-SIDES = (256, 384, 512, 768, 1024)  # pixels of square images
+SIDES = (256, 384, 512, 768, 1024, 1536, 2048)  # pixels of square images
 
 
 def main() -> None:
@@ -46,8 +47,7 @@ def main() -> None:
     if arguments.what == "plot":
         from benchmarks.context_plot import plot, ratios
 
-        for what in ("points", "images"):
-            path = arguments.output / f"context_{what}.json"
+        for path in sorted(arguments.output.glob("context_*.json")):
             plot(path)
             print(ratios(path))
         return
@@ -91,7 +91,7 @@ def sweep(
     module = module.to(arguments.device)
     rows: list[dict] = []
     for size, shape in shapes.items():
-        if not name.startswith("LatentGNN") and _too_much(rows, arguments):
+        if not name.startswith("LatentGNN") and _too_much(rows, size, arguments):
             break
         x = _filled(shape, next(module.parameters()))
         cost = measure(module, x, training=training, repeats=20)
@@ -101,11 +101,13 @@ def sweep(
     return rows
 
 
-def _too_much(rows: list[dict], arguments: argparse.Namespace) -> bool:
+def _too_much(rows: list[dict], size: int, arguments: argparse.Namespace) -> bool:
+    """Whether a call at `size` would exceed a limit if cost went on growing as a power of size, as in the last two."""
     if len(rows) < 2:
         return False
-    limits = {"milliseconds": 1e3 * arguments.patience, "mebibytes": 1024 * arguments.memory}
-    return any(rows[-1][name] ** 2 / max(rows[-2][name], 1e-9) > limit for name, limit in limits.items())
+    (first, last), limits = rows[-2:], {"milliseconds": 1e3 * arguments.patience, "mebibytes": 1024 * arguments.memory}
+    further = math.log(size / last["size"]) / math.log(last["size"] / first["size"])
+    return any(last[name] * (last[name] / first[name]) ** further > limit for name, limit in limits.items())
 
 
 def _filled(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:

@@ -68,16 +68,16 @@ class VoxelCNN(nn.Module):
 
 def cells_of(xyz: Tensor) -> Tensor:
     """Indices x, y, z [B, N, 3] int64 of the points' cells in the block's grid; outside it where there is no cell."""
-    offset = torch.tensor([0.5 * LABELLED + MARGIN] * 2 + [0.0], device=xyz.device)
-    return torch.floor(xyz.float() / CELL + offset).long()
+    x, y, z = (xyz.float() / CELL).unbind(2)
+    middle = 0.5 * LABELLED + MARGIN
+    return torch.stack([x + middle, y + middle, z], dim=2).floor().long()
 
 
 def occupancy(cell: Tensor) -> Tensor:
     """The network's input [B, 2, 62, 61, 61] float32, z, y, x, from `cell` [B, N, 3]: occupied, and known."""
     side = LABELLED + 2 * MARGIN
-    size = torch.tensor([side, side, HEIGHT], device=cell.device)
-    inside = ((cell >= 0) & (cell < size)).all(dim=2)
     x, y, z = cell.unbind(2)
+    inside = (cell >= 0).all(dim=2) & (x < side) & (y < side) & (z < HEIGHT)
     index = torch.where(inside, (z * side + y) * side + x, HEIGHT * side * side)  # the last one takes what is outside
     flat = torch.zeros(len(cell), HEIGHT * side * side + 1, device=cell.device)
     occupied = flat.scatter_(1, index, 1.0)[:, :-1].view(-1, HEIGHT, side, side)
