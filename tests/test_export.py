@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pointseg.config import ModelConfig, PointCNNConfig, XConvConfig
+from pointseg.config import ModelConfig, PointCNNConfig, PointNetConfig, XConvConfig
 from pointseg.models import build_model
 from tests.test_pointnet2 import randomize_norms, small_config
 
@@ -31,6 +31,7 @@ NETWORKS = {
     "pointnet2 latent_gnn": small_config("latent_gnn"),
     "pointnet2 non_local": small_config("non_local"),
     "pointnet": ModelConfig(network="pointnet", context="none"),
+    "pointnet transforms": ModelConfig(network="pointnet", context="none", pointnet=PointNetConfig(transforms=True)),
     "pointcnn": _pointcnn("none"),
     "pointcnn latent_gnn": _pointcnn("latent_gnn"),
     "voxel_cnn": ModelConfig(network="voxel_cnn", context="none"),

@@ -24,6 +24,10 @@ LEVELS = tuple(  # 48 neighbours: of a fuller ball the first ones would be taken
     LevelConfig(points=points, scales=(ScaleConfig(radius=radius, neighbours=48, mlp=(8, 16)),))
     for points, radius in ((48, 0.4), (16, 0.8))
 )
+TWO_SCALES = tuple(
+    LevelConfig(points=level.points, scales=(ScaleConfig(radius=0.2, neighbours=48, mlp=(8,)), *level.scales))
+    for level in LEVELS
+)
 POINTCNN = PointCNNConfig(
     encoder=(
         XConvConfig(neighbours=4, channels=16),
@@ -41,7 +45,11 @@ POINTCNN = PointCNNConfig(
 LATENT = LatentGNNConfig(latent_dims=(8, 4))
 NETWORKS = {
     "pointnet2": ModelConfig(context="none", levels=LEVELS, fp_mlps=((16,), (16,)), dropout=0.0),
+    "pointnet2 msg": ModelConfig(context="none", levels=TWO_SCALES, fp_mlps=((16,), (16,)), dropout=0.0),
     "pointnet2 + latent_gnn": ModelConfig(levels=LEVELS, latent_gnn=LATENT, fp_mlps=((16,), (16,)), dropout=0.0),
+    "pointnet2 + latent_gnn, 3 kernels": ModelConfig(
+        levels=LEVELS, latent_gnn=LatentGNNConfig(latent_dims=(8, 4), kernels=3), fp_mlps=((16,), (16,)), dropout=0.0
+    ),
     "pointnet2 + non_local": ModelConfig(context="non_local", levels=LEVELS, fp_mlps=((16,), (16,)), dropout=0.0),
     "pointnet": ModelConfig(network="pointnet", context="none", pointnet=PointNetConfig(dropout=0.0)),
     "pointnet with transforms": ModelConfig(

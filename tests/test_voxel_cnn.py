@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,13 +12,24 @@ from pointseg.models import VoxelCNN
 from pointseg.models.voxel_cnn import CELL, cells_of, occupancy
 
 
-def one_window(model: VoxelCNN, window):
+def by_loops(x, weight, bias, stride):
+    """F.conv3d of one window, a cell of the output at a time."""
+    kernel = weight.shape[2:]
+    size = [(cells - taps) // stride + 1 for cells, taps in zip(x.shape[2:], kernel, strict=True)]
+    output = torch.empty(1, len(weight), *size, dtype=x.dtype)
+    for cell in itertools.product(*map(range, size)):
+        seen = (slice(stride * first, stride * first + taps) for first, taps in zip(cell, kernel, strict=True))
+        output[(0, slice(None), *cell)] = weight.flatten(1) @ x[(0, slice(None), *seen)].flatten() + bias
+    return output
+
+
+def one_window(model: VoxelCNN, window, convolution=F.conv3d):
     """The published network on one window [2, 62, 31, 31]: strides in all directions, then a fully connected layer."""
     x = window[None]
     for block in model.blocks:
         for module in block:
             if isinstance(module, torch.nn.Conv3d) and module.kernel_size != (1, 1, 1):
-                x = F.conv3d(x, module.weight, module.bias, stride=2)
+                x = convolution(x, module.weight, module.bias, stride=2)
             else:
                 x = module(x)
     assert x.shape == (1, 128, 6, 3, 3)
@@ -36,6 +49,17 @@ def test_all_columns_at_once_equal_a_sliding_window():
         for x in range(3):
             expected = one_window(model, grid[0, :, :, y : y + 31, x : x + 31])
             torch.testing.assert_close(columns[0, y, x], expected, atol=1e-12, rtol=1e-10)
+
+
+def test_a_column_equals_loops():
+    torch.manual_seed(0)
+    model = VoxelCNN(3, hidden=16).double()
+    window = (torch.rand(1, 2, 62, 31, 31) < 0.1).double()
+    model.columns(window)
+    model.eval()
+    with torch.no_grad():
+        column, expected = model.columns(window)[0, 0, 0], one_window(model, window[0], by_loops)
+    torch.testing.assert_close(column, expected, atol=1e-12, rtol=1e-10)
 
 
 def test_cells():
