@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pointseg.models.latent_gnn_released import translate_state_dict
 from pointseg.models.layers import Layer, Norm, make_norm
 
-_BLOCK = 8192  # points that inference works on at a time: their tensors stay in the cache
+_BLOCK = 1024  # points that inference works on at a time: their tensors stay in the cache
 _TINY_LENGTH = 1e-12  # a vector of zeros stays one instead of a division by 0
 
 
@@ -222,28 +222,37 @@ class LatentGNN(nn.Module):
     def _forward_in_blocks(self, x: Tensor) -> Tensor:
         """`forward` of [B, C, N] in two passes over blocks of points: to the latent nodes, and back from them."""
         weight, bias = self.reduce.affine()
+        summed = torch.promote_types(x.dtype, torch.float32)  # sums over millions of points need the digits
 
         def reduce(block: Tensor, direction: int) -> Tensor:
             part = slice(direction * self.reduced, (direction + 1) * self.reduced)
             return F.normalize(F.linear(_rows(block), weight[part], None if bias is None else bias[part]), dim=-1)
 
-        summed = torch.promote_types(x.dtype, torch.float32)  # sums over millions of points need the digits
-        latent, squares = 0.0, 0.0  # Psi^T X [B, D, c], and the squared lengths of the columns of Psi [B, D]
-        for block in x.split(_BLOCK, dim=2):
+        def collect(block: Tensor) -> tuple[Tensor, Tensor]:
+            """What it adds to Psi^T X [B, D, c] and to the squared lengths of the columns of Psi [B, D]."""
             features = reduce(block, 0)
-            collect = self._psi(features, 0)
-            latent = latent + (collect.transpose(1, 2) @ features).to(summed)
-            squares = squares + collect.square().sum(dim=1, dtype=summed)
+            psi = self._psi(features, 0)
+            return (psi.transpose(1, 2) @ features).to(summed), psi.square().sum(dim=1, dtype=summed)
+
+        latent, squares = 0.0, 0.0
+        for block in x.split(_BLOCK, dim=2):
+            nodes, lengths = collect(block)
+            latent, squares = latent + nodes, squares + lengths
         if self.mode == "asymmetric":
             latent = latent / squares.sqrt().clamp_min(_TINY_LENGTH).unsqueeze(2)
         messages = self._messages(latent.to(x.dtype))
+        last = len(self.psi) - 1
+
+        def scatter(block: Tensor, target: Tensor) -> None:
+            context = self._to_visible(self._psi(reduce(block, last), last), messages).transpose(1, 2)
+            if self.residual:
+                torch.addcmul(block, context, self.scale, out=target)
+            else:
+                target.copy_(context)
 
         result = torch.empty_like(x)
-        last = len(self.psi) - 1
         for block, target in zip(x.split(_BLOCK, dim=2), result.split(_BLOCK, dim=2), strict=True):
-            scatter = self._psi(reduce(block, last), last)
-            context = self._to_visible(scatter, messages).transpose(1, 2)
-            target.copy_(torch.addcmul(block, context, self.scale) if self.residual else context)
+            scatter(block, target)
         return result
 
     def _check_input(self, x: Tensor) -> None:
