@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import matplotlib
@@ -47,4 +48,17 @@ def ratios(path: Path) -> str:
             time, memory = (row[key] / own[key] for key in ("milliseconds", "mebibytes"))
             mode = "training" if row["training"] else "inference"
             lines.append(f"{row['module']:28s} {mode:9s} {row['size']:9d}  {time:6.1f} x time {memory:6.1f} x memory")
+    return "\n".join(lines)
+
+
+def growth(path: Path) -> str:
+    """The power of the size that the time and memory of LatentGNN grow with, from the second size to the last."""
+    rows = [row for row in json.loads(path.read_text())["rows"] if row["module"] == "LatentGNN"]
+    lines = []
+    for training in (False, True):
+        _, first, *_, last = [row for row in rows if row["training"] == training]
+        times = math.log(last["size"] / first["size"])
+        time, memory = (math.log(last[key] / first[key]) / times for key in ("milliseconds", "mebibytes"))
+        mode = "training" if training else "inference"
+        lines.append(f"LatentGNN, {mode}, {first['size']} to {last['size']}: time ~ {time:.2f}, memory ~ {memory:.2f}")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
     python scripts/bench_context.py points [--most N]    # C = 256, inference and training, and LatentGNN on N points
     python scripts/bench_context.py images               # LatentGNN and the dense non-local block after stage 3
-    python scripts/bench_context.py plot                 # pictures of both (needs matplotlib), and ratios
+    python scripts/bench_context.py plot                 # pictures of both (needs matplotlib), ratios, growth
 
 A peer leaves when its next call would take longer than --patience or more memory than --memory at the growth seen.
 """
@@ -45,11 +45,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.what == "plot":
-        from benchmarks.context_plot import plot, ratios
+        from benchmarks.context_plot import growth, plot, ratios
 
         for path in sorted(arguments.output.glob("context_*.json")):
             plot(path)
-            print(ratios(path))
+            print(f"{path}\n{ratios(path)}\n{growth(path)}")
         return
     result = (points if arguments.what == "points" else images)(arguments)
     result |= {"machine": machine(), "device": arguments.device}

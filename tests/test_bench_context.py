@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.context_modules import FusedAttention, LinearAttention, SoftmaxAttention, peak_bytes, point_modules
+from benchmarks.context_modules import (
+    FusedAttention,
+    LinearAttention,
+    SoftmaxAttention,
+    measure,
+    peak_bytes,
+    point_modules,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +51,18 @@ def test_memory_is_the_most_at_a_time():
         return second * 2
 
     assert peak_bytes(run, torch.device("cpu")) == pytest.approx(8_000_000, rel=0.01)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_latent_gnn_takes_a_tenth_of_the_memory_of_softmax_attention(training: bool):
+    modules = point_modules(256)
+    peaks = [cost_memory(modules[name], training) for name in ("LatentGNN", "softmax attention")]
+    assert 10 * peaks[0] <= peaks[1]
+
+
+def cost_memory(module: torch.nn.Module, training: bool) -> float:
+    x = torch.randn(1, 4096, 256).transpose(1, 2)
+    return measure(module, x, training=training, repeats=1).mebibytes
 
 
 @pytest.mark.parametrize("what", ["points", "images"])

@@ -42,6 +42,29 @@ def neighbourhoods(dtype=torch.float64) -> Tensor:
     return x
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("inputs", "norm"), [(4, "batch"), (12, "batch"), (4, "frozen"), (4, "none")], ids=str
+)
+def test_a_scaled_layer_is_added(inputs, norm, training, channels_last):
+    """Where BatchNorm's statistics come from the covariance (4 inputs for 16 outputs) and where they do not."""
+    layer = Layer(inputs, 16, relu=False, norm=norm).double().train(training)
+    reference, ours, theirs = copy.deepcopy(layer), [], []
+    for used, module in ((ours, layer), (theirs, reference)):
+        generator = torch.Generator().manual_seed(0)
+        shapes = ((2, 100, inputs), (), (2, 100, 16) if channels_last else (2, 16, 100))
+        used.extend(torch.randn(s, generator=generator, dtype=torch.float64).requires_grad_() for s in shapes)
+        x, scale, target = used
+        target = target if channels_last else target.transpose(1, 2)
+        output = module.add_scaled(x, scale, target) if module is layer else target + scale * module(x)
+        assert output.stride() == target.stride()
+        (output * torch.randn(2, 100, 16, generator=generator, dtype=torch.float64)).sum().backward()
+        used += [output, *(tensor.grad for tensor in used), *(p.grad for p in module.parameters()), *module.buffers()]
+    for actual, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("pooled", [True, False])
 def test_layer_is_linear_batchnorm_relu(pooled, training):

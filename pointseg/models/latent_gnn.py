@@ -111,11 +111,15 @@ class LatentGNN(nn.Module):
         flat = x.flatten(2)
         if self._in_blocks(flat):
             return self._forward_in_blocks(flat).unflatten(2, x.shape[2:])
-        context = self.context(_rows(flat)).transpose(1, 2).unflatten(2, x.shape[2:])
-        return torch.addcmul(x, context, self.scale) if self.residual else context
+        visible = self._visible(_rows(flat))
+        if self.residual:
+            result = self.expand.add_scaled(visible, self.scale, flat.transpose(1, 2))
+        else:
+            result = self.expand(visible)
+        return result.transpose(1, 2).unflatten(2, x.shape[2:])
 
-    def context(self, x: Tensor) -> Tensor:
-        """Equations (5)-(14): up(X~) [B, N, C] of `x` [B, N, C] contiguous."""
+    def _visible(self, x: Tensor) -> Tensor:
+        """Equations (5)-(14): X~, the kernels' side by side, of `x` [B, N, C] contiguous."""
         features, collect, scatter = self._sides(x)
         if self.mode == "asymmetric":
             latent = _UnitRowsProduct.apply(collect.transpose(1, 2), features)  # Psi^T X: [B, D, c]
@@ -203,7 +207,7 @@ class LatentGNN(nn.Module):
         return [message @ weight for message, weight in zip(messages, weights, strict=True)]
 
     def _to_visible(self, scatter: Tensor, messages: Sequence[Tensor]) -> Tensor:
-        """(7), (11), (14) and up: [B, N, D], K x [B, d, c] -> [B, N, C]."""
+        """(7), (11), (14): [B, N, D], K x [B, d, c] -> X~ [B, N, K c], or [B, N, c] of mixed affinities."""
         product = _UnitRowsProduct.apply if self.mode == "asymmetric" else torch.matmul
         parts = self._kernels(scatter, dim=2)
         visible = [product(psi, message) for psi, message in zip(parts, messages, strict=True)]  # A_m X W_m: [B, N, c]
@@ -211,7 +215,7 @@ class LatentGNN(nn.Module):
             rows = (torch.stack(visible, dim=3) * self.mixture_weights).sum(dim=3)  # (14)
         else:
             rows = _join(visible)
-        return self.expand(self.activation(rows.flatten(0, 1)).view(*scatter.shape[:2], -1))
+        return self.activation(rows.flatten(0, 1)).view(*scatter.shape[:2], -1)
 
     def _in_blocks(self, x: Tensor) -> bool:
         """Evaluation of many points; a compiler, which plans memory itself, gets the plain computation."""
@@ -244,7 +248,8 @@ class LatentGNN(nn.Module):
         last = len(self.psi) - 1
 
         def scatter(block: Tensor, target: Tensor) -> None:
-            context = self._to_visible(self._psi(reduce(block, last), last), messages).transpose(1, 2)
+            visible = self._to_visible(self._psi(reduce(block, last), last), messages)
+            context = self.expand(visible).transpose(1, 2)
             if self.residual:
                 torch.addcmul(block, context, self.scale, out=target)
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -88,6 +88,22 @@ class Layer(nn.Module):
             and not torch.is_autocast_enabled(x.device.type)
         )
 
+    def add_scaled(self, x: Tensor, scale: Tensor, target: Tensor) -> Tensor:
+        """`target + scale * layer(x)` [..., Co] of a layer without ReLU; `target` in any order of memory, which stays.
+
+        Where the layer is one affine map of `x`, `scale` (a scalar) joins it: nothing as wide as the output is kept.
+        """
+        if self._widens(x):
+            weight, bias = self._affine_of_batch(x)
+        elif not self.training or not isinstance(self.norm, _BatchNorm):
+            weight, bias = self.affine()
+        else:
+            return torch.addcmul(target, self(x), scale)
+        y = F.linear(x.flatten(0, -2), weight * scale, None if bias is None else bias * scale)
+        if target.is_contiguous() and target.dtype == y.dtype:
+            return y.add_(target.view_as(y)).view_as(target)
+        return target + y.view(target.shape)
+
     def _affine_of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Linear map and BatchNorm as one weight [Co, Ci] and bias [Co]; moves the running statistics.
 
@@ -97,7 +113,7 @@ class Layer(nn.Module):
         rows, weight, norm = x.flatten(0, -2), self.linear.weight, self.norm
         mean = rows.mean(dim=0)
         centred = rows - mean
-        variance = ((weight @ (centred.T @ centred)) * weight).sum(dim=1) / len(rows)
+        variance = ((weight @ _Gram.apply(centred)) * weight).sum(dim=1) / len(rows)
         mean = weight @ mean
         with torch.no_grad():
             norm.running_mean.lerp_(mean, norm.momentum)
@@ -131,6 +147,20 @@ class Layer(nn.Module):
         if self.relu:
             y = y.relu_()
         return y.view(shape)
+
+
+class _Gram(torch.autograd.Function):
+    """x^T x of rows `x` [R, C], whose gradient is one product instead of two."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.T @ x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return x @ (grad + grad.T)
 
 
 def mlp(in_channels: int, widths: tuple[int, ...]) -> nn.Sequential:
