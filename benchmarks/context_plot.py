@@ -27,13 +27,16 @@ def plot(path: Path) -> None:
                 axis.plot(sizes, [r[key] for r in rows], "o-", color=f"C{number}", markersize=4, label=name, **style)
             axis.set(xscale="log", yscale="log", ylabel=label)
             axis.grid(alpha=0.3)
+            if "stage" in result:  # few sizes, and no powers of ten
+                sides = sorted({row["size"] for row in result["rows"]})
+                axis.set_xticks(sides, [str(side) for side in sides])
+                axis.minorticks_off()
         axes[0, column].set_title("training step" if training else "inference")
         axes[1, column].set_xlabel("side of the image, pixels" if "stage" in result else "points N")
     axes[0, 0].legend(fontsize=8)
-    where = f"after stage {result['stage']}, " if "stage" in result else ""
-    figure.suptitle(
-        f"{where}C = {result['channels']}, {result['machine']['threads']} threads of {result['machine']['cpu']}"
-    )
+    where = f"After stage {result['stage']} of a ResNet-50, one image" if "stage" in result else "One cloud of N points"
+    machine = f"{result['machine']['threads']} threads of {result['machine']['cpu']}"
+    figure.suptitle(f"{where}, C = {result['channels']}; {machine}")
     figure.savefig(path.with_suffix(".png"), dpi=80)
 
 

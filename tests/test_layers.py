@@ -44,9 +44,7 @@ def neighbourhoods(dtype=torch.float64) -> Tensor:
 
 @pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(
-    ("inputs", "norm"), [(4, "batch"), (12, "batch"), (4, "frozen"), (4, "none")], ids=str
-)
+@pytest.mark.parametrize(("inputs", "norm"), [(4, "batch"), (12, "batch"), (4, "frozen"), (4, "none")], ids=str)
 def test_a_scaled_layer_is_added(inputs, norm, training, channels_last):
     """Where BatchNorm's statistics come from the covariance (4 inputs for 16 outputs) and where they do not."""
     layer = Layer(inputs, 16, relu=False, norm=norm).double().train(training)
