@@ -30,7 +30,7 @@ def plot(path: Path) -> None:
             if "stage" in result:  # few sizes, and no powers of ten
                 sides = sorted({row["size"] for row in result["rows"]})
                 axis.set_xticks(sides, [str(side) for side in sides])
-                axis.minorticks_off()
+                axis.xaxis.minorticks_off()
         axes[0, column].set_title("training step" if training else "inference")
         axes[1, column].set_xlabel("side of the image, pixels" if "stage" in result else "points N")
     axes[0, 0].legend(fontsize=8)
