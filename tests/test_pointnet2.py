@@ -104,7 +104,9 @@ def randomize_norms(model: nn.Module) -> None:
     ("context", "scales", "coarsest"),
     [("none", 1, 2), ("none", 2, 6), ("latent_gnn", 1, 6), ("non_local", 1, 6)],  # 2: fewer centres than three_nn wants
 )
-def test_is_the_textbook_network(context, scales, coarsest, in_features, training):
+def test_is_the_textbook_network(context, scales, coarsest, in_features, training, monkeypatch):
+    """With PyTorch's BatchNorm; tests/test_distinct.py has our own."""
+    monkeypatch.setattr(Layer, "fused", False)
     torch.manual_seed(1)
     model = build_model(small_config(context, scales, coarsest), num_classes=5, in_features=in_features).double()
     randomize_norms(model)

@@ -51,4 +51,23 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   m.def(
       "interpolate_mlp(Tensor features, Tensor idx, Tensor weight, Tensor? skip, Tensor[] weights, "
       "Tensor[] biases) -> Tensor");
+
+  // Training on the CPU with each distinct row computed once; no gradient but by the backward operator.
+  // rows [B, N, C] -> int32 [B, N], the first row of the cloud that is equal
+  m.def("first_equal_row(Tensor rows) -> Tensor");
+  // idx [B, M, K] into points, first [B, N] or None -> int32 point [R], centre [R], count [R], start [B * M +
+  // 1]
+  m.def("distinct_neighbours(Tensor idx, Tensor? first, SymInt points) -> (Tensor, Tensor, Tensor, Tensor)");
+  // rows [R, C], start int32 [S + 1] -> [S, C] and where, int32 [S, C]
+  m.def("segment_max(Tensor rows, Tensor start) -> (Tensor, Tensor)");
+  // rows [R, C], count [R] or None -> mean [C], variance [C]; float64 for float64, else float32
+  m.def("row_moments(Tensor rows, Tensor? count) -> (Tensor, Tensor)");
+  m.def(
+      "norm_relu(Tensor rows, Tensor mean, Tensor variance, Tensor weight, Tensor bias, float eps, bool "
+      "relu) "
+      "-> Tensor");
+  // -> gradients of rows, weight and bias, through the moments too
+  m.def(
+      "norm_relu_backward(Tensor grad, Tensor rows, Tensor? count, Tensor mean, Tensor variance, "
+      "Tensor weight, Tensor bias, float eps, bool relu) -> (Tensor, Tensor, Tensor)");
 }

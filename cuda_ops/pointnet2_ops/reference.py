@@ -6,6 +6,7 @@ Legend: B clouds, N points, M centres or known points, K neighbours, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -135,3 +136,40 @@ def interpolate_mlp(
     for matrix, bias in zip(weights, biases, strict=True):
         y = linear(y.relu(), matrix, bias)
     return y
+
+
+def first_equal_row(rows: Tensor) -> Tensor:
+    """rows [B, N, C] -> int32 [B, N], the first row of the cloud that is equal."""
+    return (rows[:, :, None] == rows[:, None]).all(dim=3).int().argmax(dim=2).int()
+
+
+def distinct_neighbours(idx: Tensor, points: int, first: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """idx [B, M, K], first [B, N] -> point, centre, count [R] and start [B * M + 1], int32."""
+    point, centre, count, start = [], [], [], [0]
+    for ball, (cloud, slots) in enumerate((b, row) for b, balls in enumerate(idx.tolist()) for row in balls):
+        kinds = [cloud * points + (k if first is None else int(first[cloud, k])) for k in slots]
+        point += dict.fromkeys(kinds)
+        count += [kinds.count(kind) for kind in dict.fromkeys(kinds)]
+        centre += [ball] * (len(point) - start[-1])
+        start.append(len(point))
+    return tuple(torch.tensor(x, dtype=torch.int32) for x in (point, centre, count, start))
+
+
+def segment_max(rows: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """rows [R, C], start [S + 1] -> [S, C] and int32 [S, C]."""
+    parts = [(rows[a:b].max(dim=0), a) for a, b in pairwise(start.tolist())]
+    return torch.stack([part.values for part, _ in parts]), torch.stack([part.indices.int() + a for part, a in parts])
+
+
+def row_moments(rows: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """rows [R, C], count [R] -> mean and variance [C] of the rows written out."""
+    written = rows if count is None else rows.repeat_interleave(count.long(), dim=0)
+    return written.mean(dim=0), written.var(dim=0, unbiased=False)
+
+
+def norm_relu(
+    rows: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float, *, relu: bool = True
+) -> Tensor:
+    """rows [R, C] -> [R, C], everything else [C]."""
+    y = (rows - mean) / (variance + eps).sqrt() * weight + bias
+    return y.relu() if relu else y

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pointnet2_ops import rows
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -58,8 +59,11 @@ class Layer(nn.Module):
 
     In evaluation mode BatchNorm is an affine map and is folded into the linear one. `affine` and `activate` are the two
     halves of `forward`, for callers that compute the linear map in pieces (before grouping, before interpolation).
-    The weight starts as Xavier's uniform distribution, as in PointNet++.
+    The weight starts as Xavier's uniform distribution, as in PointNet++. `Layer.fused = False` leaves the norms of all
+    layers to PyTorch, to compare with: the same function.
     """
+
+    fused = True
 
     def __init__(self, in_channels: int, out_channels: int, *, relu: bool = True, norm: Norm = "batch") -> None:
         super().__init__()
@@ -68,9 +72,10 @@ class Layer(nn.Module):
         self.relu = relu
         nn.init.xavier_uniform_(self.linear.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not self._widens(x):
-            return self.activate(F.linear(x, *self.affine()))
+    def forward(self, x: Tensor, count: Tensor | None = None) -> Tensor:
+        """`count`: see `activate`."""
+        if count is not None or not self._widens(x):
+            return self.activate(F.linear(x, *self.affine()), count)
         y = F.linear(x, *self._affine_of_batch(x))
         return y.relu_() if self.relu else y
 
@@ -110,14 +115,14 @@ class Layer(nn.Module):
         With C the covariance of the inputs, the linear map's outputs have the mean W mean(x) and the variance
         diag(W C W^T): BatchNorm never passes over the outputs, the wider side, and nothing of them is kept.
         """
-        rows, weight, norm = x.flatten(0, -2), self.linear.weight, self.norm
-        mean = rows.mean(dim=0)
-        centred = rows - mean
-        variance = ((weight @ _Gram.apply(centred)) * weight).sum(dim=1) / len(rows)
+        x, weight, norm = x.flatten(0, -2), self.linear.weight, self.norm
+        mean = x.mean(dim=0)
+        centred = x - mean
+        variance = ((weight @ _Gram.apply(centred)) * weight).sum(dim=1) / len(x)
         mean = weight @ mean
         with torch.no_grad():
             norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(variance * (len(rows) / (len(rows) - 1)), norm.momentum)
+            norm.running_var.lerp_(variance * (len(x) / (len(x) - 1)), norm.momentum)
             norm.num_batches_tracked += 1
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         return weight * scale[:, None], norm.bias - mean * scale
@@ -132,12 +137,17 @@ class Layer(nn.Module):
         scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
         return self.linear.weight * scale[:, None], self.norm.bias - self.norm.running_mean * scale
 
-    def activate(self, y: Tensor) -> Tensor:
+    def activate(self, y: Tensor, count: Tensor | None = None) -> Tensor:
         """What follows the linear map; `y` [..., Co] contiguous, overwritten in evaluation mode.
 
-        One row has no variance: it is normalised by the running statistics in training too.
+        One row has no variance: it is normalised by the running statistics in training too. `count` [R] says for how
+        many equal rows each row of `y` [R, Co] stands; it needs a norm that `is_fused`.
         """
         shape, y = y.shape, y.view(-1, y.shape[-1])  # BatchNorm over rows: PyTorch's fast channels-last kernels
+        if is_fused(self.norm, y) and (count is not None or len(y) > 1):
+            norm = self.norm
+            moments = batch_moments(norm, y, count)
+            return _NormRelu.apply(y, count, norm.weight, norm.bias, *moments, norm.eps, self.relu).view(shape)
         if self.training and not isinstance(self.norm, FrozenNorm):
             norm = self.norm
             if isinstance(norm, _BatchNorm) and len(y) == 1:
@@ -161,6 +171,54 @@ class _Gram(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return x @ (grad + grad.T)
+
+
+def is_fused(norm: nn.Module, x: Tensor) -> bool:
+    """Whether our operators take `norm` of rows `x`: in training, on the CPU, with statistics of this process alone."""
+    on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return Layer.fused and on_cpu and type(norm) is nn.BatchNorm1d and norm.training
+
+
+@torch.no_grad()
+def batch_moments(
+    norm: nn.BatchNorm1d, y: Tensor, count: Tensor | None, sign: Tensor | float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [C] of `y` [R, C]; moves the running statistics, which are those of `sign` * y."""
+    mean, variance = rows.row_moments(y, count)
+    total = len(y) if count is None else count.sum()
+    norm.running_mean.lerp_(mean * sign, norm.momentum)
+    norm.running_var.lerp_(variance * (total / (total - 1)), norm.momentum)
+    norm.num_batches_tracked += 1
+    return mean, variance
+
+
+class _NormRelu(torch.autograd.Function):
+    """BatchNorm and ReLU of rows `y` [R, C], which stand for `count` [R] equal ones each, in one pass.
+
+    The mean and the variance are those of y over its rows, and the backward pass differentiates through them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: Tensor,
+        count: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        relu: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(y, count, mean, variance, weight, bias)
+        ctx.eps, ctx.relu = eps, relu
+        return rows.norm_relu(y, mean, variance, weight, bias, eps, relu=relu)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad_y, grad_weight, grad_bias = rows.norm_relu_backward(grad, *ctx.saved_tensors, ctx.eps, relu=ctx.relu)
+        return grad_y, None, grad_weight, grad_bias, None, None, None, None
 
 
 def mlp(in_channels: int, widths: tuple[int, ...]) -> nn.Sequential:

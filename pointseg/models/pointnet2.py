@@ -7,9 +7,10 @@ function computed with less work (the tests compare it with a plain implementati
   farthest-point sampling of such a list that starts at its first point returns its prefix;
 - the first linear layer of a level acts before grouping: W [x_j - c_i; f_j] = W_x (x_j - c_i) + W_f f_j, so W_f f is
   computed once a point and not once an edge. The offset is subtracted first: W_x x_j - W_x c_i would lose its bits;
-- the first linear layer of the decoder acts before interpolation: W [interp(g); s] = interp(W_g g) + W_s s.
+- the first linear layer of the decoder acts before interpolation: W [interp(g); s] = interp(W_g g) + W_s s;
+- on the CPU, equal points and the slots of a ball that repeat a neighbour are computed once (distinct.py).
 
-B batch, N points, M centres, K neighbours, F input features, C channels. Features are channels-last.
+B batch, N points, M centres, K neighbours, R distinct rows, F input features, C channels. Features are channels-last.
 """
 
 from __future__ import annotations
@@ -29,10 +30,20 @@ from pointnet2_ops.pointnet2_utils import (
     three_nn,
 )
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointseg.config import LevelConfig, ScaleConfig
-from pointseg.models.layers import Dropout, Layer, mlp
-from pointseg.models.pooling import layer_max
+from pointseg.models.distinct import (
+    Balls,
+    Points,
+    distinct_balls,
+    distinct_points,
+    first_equal_points,
+    take_rows,
+    without_equal_points,
+)
+from pointseg.models.layers import Dropout, Layer, is_fused, mlp
+from pointseg.models.pooling import layer_max, maximum
 
 _TINY_DISTANCE2 = 1e-10  # squared metres; a point that is its own centre gets all the weight
 
@@ -57,7 +68,12 @@ class PointNet2(nn.Module):
         in_features: F, per-point input besides xyz, such as 3 for colour.
         head: channels of the layer before the classifier.
         dropout: share of its outputs that is dropped in training.
+
+    `distinct_neighbours` and `distinct_points` switch the last of the rewrites above, to measure it; the outputs and
+    gradients do not depend on them.
     """
+
+    distinct_neighbours = distinct_points = True
 
     def __init__(
         self,
@@ -84,7 +100,7 @@ class PointNet2(nn.Module):
             decoder.append(FeaturePropagation(coarse, skip, widths))
             coarse = widths[-1]
         self.decoder = nn.ModuleList(decoder)  # coarse to fine
-        self.head = nn.Sequential(Layer(coarse, head), Dropout(dropout), nn.Linear(head, num_classes))
+        self.head = Head(Layer(coarse, head), Dropout(dropout), nn.Linear(head, num_classes))
         nn.init.xavier_uniform_(self.head[-1].weight)
         nn.init.zeros_(self.head[-1].bias)
 
@@ -95,8 +111,13 @@ class PointNet2(nn.Module):
         centres = gather_operation(xyz.transpose(1, 2), geometry.samples).transpose(1, 2)  # [B, M1, 3]
         points = [xyz, *(centres[:, :count] for count in self.points)]
         stack = [features]  # of levels 0, 1, ...: [B, M_l, C_l]
+        once = self._computes_equal_rows_once(xyz)
+        first = first_equal_points(xyz, features) if once and self.distinct_points else None
         for level, encode in enumerate(self.encoder):
-            x = encode(points[level], points[level + 1], stack[-1], geometry.neighbours[level])
+            neighbours = geometry.neighbours[level]
+            if once:
+                neighbours = self._distinct_neighbours(neighbours, points[level], first if level == 0 else None)
+            x = encode(points[level], points[level + 1], stack[-1], neighbours)
             if self.context:
                 x = self.context[level](x.transpose(1, 2)).transpose(1, 2)
             stack.append(x)
@@ -104,8 +125,9 @@ class PointNet2(nn.Module):
         for propagate, nearest, weights in zip(
             self.decoder, reversed(geometry.nearest), reversed(geometry.weights), strict=True
         ):
-            then = self.head if propagate is self.decoder[-1] else nn.Sequential()
-            x = propagate(x, stack.pop(), nearest, weights, then)
+            finest = propagate is self.decoder[-1]
+            distinct = distinct_points(first, xyz.dtype) if finest and first is not None else None
+            x = propagate(x, stack.pop(), nearest, weights, self.head if finest else nn.Sequential(), distinct)
         return x
 
     @torch.no_grad()
@@ -129,6 +151,25 @@ class PointNet2(nn.Module):
             weights.append(closeness / closeness.sum(dim=2, keepdim=True))
         return Geometry(samples, tuple(neighbours), tuple(nearest), tuple(weights))
 
+    def _computes_equal_rows_once(self, xyz: Tensor) -> bool:
+        """In training where every BatchNorm can count equal rows, and in inference; on the CPU."""
+        if torch.compiler.is_compiling() or xyz.device.type != "cpu" or xyz.dtype not in (torch.float32, torch.float64):
+            return False
+        if not self.training:
+            return not torch.is_grad_enabled()
+        norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
+        return torch.is_grad_enabled() and all(is_fused(norm, xyz) for norm in norms)
+
+    def _distinct_neighbours(
+        self, neighbours: tuple[Tensor, ...], xyz: Tensor, first: Tensor | None
+    ) -> Sequence[Tensor] | Sequence[Balls]:
+        """A level's `neighbours` in `xyz` as its fused operator, which skips padding, or its layers want them."""
+        if _fuses(self, xyz):
+            return neighbours if first is None else [without_equal_points(index, first) for index in neighbours]
+        if not self.distinct_neighbours:
+            return neighbours
+        return [distinct_balls(index, xyz, first) for index in neighbours]
+
     def _check_input(self, xyz: Tensor, features: Tensor | None) -> None:
         if xyz.dim() != 3 or xyz.shape[2] != 3 or xyz.shape[1] < self.points[0]:
             raise ValueError(f"xyz must be [B, N, 3] with N >= {self.points[0]}, got {list(xyz.shape)}")
@@ -150,24 +191,36 @@ class SetAbstraction(nn.Module):
         """For each scale [B, M, K] int32 into `xyz` [B, N, 3], of the balls around `centres` [B, M, 3]."""
         return tuple(ball_query(radius, count, xyz, centres) for radius, count in self.balls)
 
-    def forward(self, xyz: Tensor, centres: Tensor, features: Tensor | None, neighbours: Sequence[Tensor]) -> Tensor:
+    def forward(
+        self, xyz: Tensor, centres: Tensor, features: Tensor | None, neighbours: Sequence[Tensor] | Sequence[Balls]
+    ) -> Tensor:
         """`features` [B, N, C] of the points `xyz` [B, N, 3] -> [B, M, sum of the scales' last widths]."""
         pooled = []
         for layers, index in zip(self.mlps, neighbours, strict=True):
             first, *rest = layers
             weight, bias = first.affine()  # columns: x, y, z, then features
-            if _fuses(self, xyz):
-                own = None if features is None else F.linear(features, weight[:, 3:]).float()
+            own = None if features is None else F.linear(features, weight[:, 3:])
+            balls = index if isinstance(index, Balls) else None
+            if balls is not None:
+                offset = take_rows(xyz, balls.point) - take_rows(centres, balls.centre)  # [R, 3]
+                own = None if own is None else take_rows(own, balls.point)
+            elif _fuses(self, xyz):
+                own = None if own is None else own.float()
                 weights, biases = _affine_maps(rest)
                 pooled.append(group_mlp_max(xyz, centres, own, index, [weight[:, :3], *weights], [bias, *biases]))
                 continue
-            y = F.linear(group_rows(xyz, index) - centres.unsqueeze(2), weight[:, :3], bias)
-            if features is not None:
-                y = y + group_rows(F.linear(features, weight[:, 3:]), index)
-            y = first.activate(y)
+            else:
+                offset = group_rows(xyz, index) - centres.unsqueeze(2)  # [B, M, K, 3]
+                own = None if own is None else group_rows(own, index)
+            count = None if balls is None else balls.count
+            y = F.linear(offset, weight[:, :3], bias)
+            y = first.activate(y if own is None else y + own, count)
             for layer in rest[:-1]:
-                y = layer(y)
-            pooled.append(layer_max(rest[-1], y) if rest else y.amax(dim=2))
+                y = layer(y, count)
+            if rest:
+                pooled.append(layer_max(rest[-1], y, balls))
+            else:
+                pooled.append(y.amax(dim=2) if balls is None else maximum(y, balls))
         return torch.cat(pooled, dim=2) if len(pooled) > 1 else pooled[0]
 
 
@@ -180,32 +233,63 @@ class FeaturePropagation(nn.Module):
         self.mlp = mlp(coarse_channels + skip_channels, widths)
 
     def forward(
-        self, coarse: Tensor, skip: Tensor | None, nearest: Tensor, weights: Tensor, then: nn.Sequential
+        self,
+        coarse: Tensor,
+        skip: Tensor | None,
+        nearest: Tensor,
+        weights: Tensor,
+        then: nn.Sequential,
+        distinct: Points | None = None,
     ) -> Tensor:
         """`then(level)`: `coarse` [B, M, C], `skip` [B, N, S], `nearest` and `weights` [B, N, 3] -> [B, N, C'].
 
-        `then` is the network's head after its last level, else empty.
+        `then` is the network's head after its last level, else empty. With `distinct`, equal ones of the points are
+        computed once.
         """
         first, *rest = self.mlp
         weight, bias = first.affine()  # columns: coarse, then skip
         own, interpolated = weight[:, self.coarse_channels :], weight[:, : self.coarse_channels]
+        if distinct is not None:  # as one cloud of all clouds' distinct points
+            cloud = torch.arange(len(coarse), dtype=nearest.dtype).view(-1, 1, 1) * coarse.shape[1]
+            coarse, nearest = coarse.flatten(0, 1).unsqueeze(0), distinct.of(nearest + cloud)
+            skip, weights = None if skip is None else distinct.of(skip), distinct.of(weights)
         # The three weights sum to 1, so the bias may go through the interpolation.
         source = F.linear(coarse, interpolated, bias)
         own = None if skip is None else F.linear(skip, own)
         if _fuses(self, weights) and (rest or then):
             own = None if own is None else own.float()
             y = interpolate_mlp(source.float(), nearest, weights, own, *_affine_maps([*rest, *then]))
-            return y if then else y.relu_()
+            y = y if then else y.relu_()
+            return y if distinct is None else distinct.back(y)
         y = interpolate_rows(source, nearest, weights)
-        y = first.activate(y if own is None else y + own)
+        count = None if distinct is None else distinct.count
+        y = first.activate(y if own is None else y + own, count)
         for layer in rest:
-            y = layer(y)
-        return then(y)
+            y = layer(y, count)
+        return then(y) if distinct is None else then(y, distinct)
+
+
+class Head(nn.Sequential):
+    """A layer, dropout and the classifier."""
+
+    def forward(self, x: Tensor, distinct: Points | None = None) -> Tensor:
+        """[B, N, C] -> logits [B, N, classes]; with `distinct`, x is [1, R, C] of the distinct points."""
+        if distinct is None:
+            return super().forward(x)
+        layer, dropout, classify = self
+        x = layer(x, distinct.count)
+        # Dropout treats equal points each on its own.
+        return classify(dropout(distinct.back(x))) if self.training else distinct.back(classify(x))
 
 
 def _fuses(module: nn.Module, x: Tensor) -> bool:
-    """Whether the fused operators may be used: inference in float32, under autocast too, on the CPU."""
-    return not (module.training or torch.is_grad_enabled()) and x.device.type == "cpu" and x.dtype == torch.float32
+    """Whether the fused operators are used: inference in float32 on the CPU.
+
+    Under autocast too, unless the machine has instructions for bfloat16: then plain matrix products are faster.
+    """
+    if module.training or torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32:
+        return False
+    return not (torch.is_autocast_enabled("cpu") and torch.cpu._is_avx512_bf16_supported())
 
 
 def _affine_maps(layers: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:

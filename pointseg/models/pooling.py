@@ -2,7 +2,7 @@
 
 Scaling, shifting and ReLU keep order, or reverse it where BatchNorm's scale is negative. So the maximum can be taken of
 the linear map's output with each channel's sign turned accordingly, and BatchNorm and ReLU follow on the pooled values:
-the same function, on K times fewer values. B batch, M centres, K neighbours, C channels.
+the same function, on K times fewer values. B batch, M centres, K neighbours, R distinct rows, C channels.
 """
 
 from __future__ import annotations
@@ -11,23 +11,36 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pointnet2_ops import rows
 from torch import Tensor, nn
 
-from pointseg.models.layers import Layer
+from pointseg.models.distinct import Balls
+from pointseg.models.layers import Layer, batch_moments
 
 
-def layer_max(layer: Layer, x: Tensor) -> Tensor:
-    """`layer(x).amax(dim=2)`: `x` [B, M, K, Ci] -> [B, M, Co]."""
+def layer_max(layer: Layer, x: Tensor, balls: Balls | None = None) -> Tensor:
+    """`layer(x).amax(dim=2)`: `x` [B, M, K, Ci] -> [B, M, Co]; with `balls` it holds their distinct rows, [R, Ci]."""
     weight, bias = layer.affine()
     if not layer.training:
-        return F.linear(x, weight, bias).amax(dim=2).relu()
+        y = F.linear(x, weight, bias)
+        return (y.amax(dim=2) if balls is None else maximum(y, balls)).relu()
     norm = layer.norm
     if type(norm) is not nn.BatchNorm1d:  # SyncBatchNorm: its statistics are not of this process alone
         return layer(x).amax(dim=2)
     sign = torch.where(norm.weight >= 0, 1.0, -1.0).to(weight.dtype).detach()
     y = F.linear(x, weight * sign.unsqueeze(1))  # the linear map's output times `sign`
-    mean, variance = _update_statistics(norm, y, sign)
-    return _NormMax.apply(y, norm.weight * sign, norm.bias, mean, variance, norm.eps).relu()
+    if balls is None:
+        mean, variance = _update_statistics(norm, y, sign)
+        return _NormMax.apply(y, norm.weight * sign, norm.bias, mean, variance, norm.eps).relu()
+    mean, variance = batch_moments(norm, y, balls.count, sign)
+    pooled = _BallsNormMax.apply(y, norm.weight * sign, norm.bias, mean, variance, norm.eps, balls)
+    return pooled.relu().view(*balls.shape[:2], -1)
+
+
+def maximum(y: Tensor, balls: Balls) -> Tensor:
+    """The largest of each ball's rows `y` [R, C]: [B, M, C]."""
+    index = rows.segment_max(y.detach(), balls.start)[1]
+    return y.gather(0, index.long()).view(*balls.shape[:2], -1)
 
 
 @torch.no_grad()
@@ -79,3 +92,39 @@ class _NormMax(torch.autograd.Function):
         at_maxima += (dense_grad * (scale * inverse)).to(y.dtype)
         grad_y.view(y.shape[0], -1, y.shape[3]).scatter_(1, index, at_maxima.view(index.shape))
         return grad_y.view(y.shape), grad_scale, grad_shift, None, None, None
+
+
+class _BallsNormMax(torch.autograd.Function):
+    """`_NormMax` over the distinct rows of each ball: `y` [R, C] -> [B * M, C]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        balls: Balls,
+    ) -> Tensor:
+        pooled, index = rows.segment_max(y, balls.start)
+        inverse = torch.rsqrt(variance + eps)
+        ctx.save_for_backward(y, pooled, index, scale, mean, inverse, balls.count)
+        ctx.total = balls.shape.numel()
+        return F.batch_norm(pooled, mean, variance, scale, shift, training=False, eps=eps)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """As in `_NormMax`; the two terms that every row has are of all the equal rows that it stands for."""
+        y, pooled, index, scale, mean, inverse, count = ctx.saved_tensors
+        grad = grad.to(mean.dtype)
+        grad_shift, grad_scale = grad.sum(0), (grad * ((pooled.to(mean.dtype) - mean) * inverse)).sum(0)
+        slope = -scale * inverse.square() * grad_scale / ctx.total
+        offset = -scale * inverse * grad_shift / ctx.total
+        grad_y = torch.batch_norm(y, slope, offset, mean, torch.ones_like(mean), False, 0.0, 0.0, False)
+        grad_y *= count.to(y.dtype).unsqueeze(1)
+        index = index.long()  # places that are all different: nothing is accumulated
+        grad_y.scatter_(0, index, grad_y.gather(0, index).add_(grad * (scale * inverse)))
+        return grad_y, grad_scale, grad_shift, None, None, None, None

@@ -1,0 +1,128 @@
+// BatchNorm with ReLU over rows that may stand for several equal ones, in training.
+#include "kernels/batch_norm.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include <optional>
+#include <tuple>
+
+#include "glue.h"
+
+namespace pointnet2 {
+
+// Dense rows [R >= 1, C] and their counts; owns what the kernels read.
+struct CountedRows {
+  Tensor rows;
+  std::optional<Tensor> count;
+  ScalarType sums;  // the type of counts and of everything of length C
+
+  CountedRows(const Tensor& x, const std::optional<Tensor>& counts) : rows(torch::stable::contiguous(x)) {
+    require<std::invalid_argument>(x.dim() == 2 && x.size(0) > 0, "rows must be [R, C] with R >= 1, got ",
+                                   shape_of(x));
+    sums = accumulate_type(x.scalar_type());
+    if (counts) count = dense_vector(*counts, "count", x.size(0));
+  }
+
+  Tensor dense_vector(const Tensor& x, const char* name, int64_t length) const {
+    require<std::invalid_argument>(x.dim() == 1 && x.size(0) == length && x.scalar_type() == sums, name,
+                                   " must be [", length, "] ", torch::headeronly::toString(sums), ", got ",
+                                   shape_of(x), " ", torch::headeronly::toString(x.scalar_type()));
+    return torch::stable::contiguous(x);
+  }
+
+  Tensor vector(const Tensor& x, const char* name) const { return dense_vector(x, name, rows.size(1)); }
+  Tensor empty_vector() const { return torch::stable::new_empty(rows, {rows.size(1)}, sums); }
+
+  template <class T, class A = typename Accumulate<T>::type>
+  NormRows<T, A> view() const {
+    return {data_of<T>(rows), count ? data_of<A>(*count) : nullptr, rows.size(0), rows.size(1)};
+  }
+};
+
+// BatchNorm's parameters and statistics [C].
+struct Norm {
+  Tensor mean, variance, weight, bias;
+  double eps;
+
+  Norm(const CountedRows& x, const Tensor& mean, const Tensor& variance, const Tensor& weight,
+       const Tensor& bias, double eps)
+      : mean(x.vector(mean, "mean")),
+        variance(x.vector(variance, "variance")),
+        weight(x.vector(weight, "weight")),
+        bias(x.vector(bias, "bias")),
+        eps(eps) {}
+};
+
+// The same as an affine map; `scale` and `inverse` are the memory that it points to.
+template <class A>
+static NormMap<A> map_of(const Norm& norm, std::vector<A>& inverse, std::vector<A>& scale) {
+  const int64_t C = norm.mean.size(0);
+  const A *variance = data_of<A>(norm.variance), *weight = data_of<A>(norm.weight);
+  inverse.resize(C), scale.resize(C);
+  for (int64_t c = 0; c < C; ++c) {
+    inverse[c] = static_cast<A>(1 / std::sqrt(static_cast<double>(variance[c]) + norm.eps));
+    scale[c] = weight[c] * inverse[c];
+  }
+  return {data_of<A>(norm.mean), scale.data(), data_of<A>(norm.bias)};
+}
+
+static std::tuple<Tensor, Tensor> row_moments_cpu(const Tensor& rows, const std::optional<Tensor>& count) {
+  const CountedRows x(rows, count);
+  Tensor mean = x.empty_vector(), variance = x.empty_vector();
+  switch_features(rows.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    using A = typename Accumulate<T>::type;
+    row_moments<T, A>(x.view<T>(), mutable_data_of<A>(mean), mutable_data_of<A>(variance), torch_threads());
+  });
+  return {mean, variance};
+}
+
+static Tensor norm_relu_cpu(const Tensor& rows, const Tensor& mean, const Tensor& variance,
+                            const Tensor& weight, const Tensor& bias, double eps, bool relu) {
+  const CountedRows x(rows, std::nullopt);
+  const Norm norm(x, mean, variance, weight, bias, eps);
+  Tensor output = torch::stable::new_empty(rows, {rows.size(0), rows.size(1)});
+  switch_features(rows.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    using A = typename Accumulate<T>::type;
+    std::vector<A> inverse, scale;
+    const NormMap<A> map = map_of<A>(norm, inverse, scale);
+    const auto run = relu ? norm_relu<true, T, A> : norm_relu<false, T, A>;
+    run(x.view<T>(), map, mutable_data_of<T>(output), torch_threads());
+  });
+  return output;
+}
+
+static std::tuple<Tensor, Tensor, Tensor> norm_relu_backward_cpu(const Tensor& gradient, const Tensor& rows,
+                                                                 const std::optional<Tensor>& count,
+                                                                 const Tensor& mean, const Tensor& variance,
+                                                                 const Tensor& weight, const Tensor& bias,
+                                                                 double eps, bool relu) {
+  const CountedRows x(rows, count);
+  require<std::invalid_argument>(
+      gradient.dim() == 2 && gradient.size(0) == rows.size(0) && gradient.size(1) == rows.size(1) &&
+          gradient.scalar_type() == rows.scalar_type(),
+      "grad must be of the shape and type of rows, ", shape_of(rows), ", got ", shape_of(gradient));
+  const Tensor grad = torch::stable::contiguous(gradient);
+  const Norm norm(x, mean, variance, weight, bias, eps);
+  Tensor grad_rows = torch::stable::new_empty(rows, {rows.size(0), rows.size(1)});
+  Tensor grad_weight = x.empty_vector(), grad_bias = x.empty_vector();
+  switch_features(rows.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    using A = typename Accumulate<T>::type;
+    std::vector<A> inverse, scale;
+    const NormMap<A> map = map_of<A>(norm, inverse, scale);
+    const auto run = relu ? norm_relu_backward<true, T, A> : norm_relu_backward<false, T, A>;
+    run(data_of<T>(grad), x.view<T>(), map, inverse.data(), mutable_data_of<T>(grad_rows),
+        mutable_data_of<A>(grad_weight), mutable_data_of<A>(grad_bias), torch_threads());
+  });
+  return {grad_rows, grad_weight, grad_bias};
+}
+
+STABLE_TORCH_LIBRARY_IMPL(pointnet2_ops, CPU, m) {
+  m.impl("row_moments", TORCH_BOX(&row_moments_cpu));
+  m.impl("norm_relu", TORCH_BOX(&norm_relu_cpu));
+  m.impl("norm_relu_backward", TORCH_BOX(&norm_relu_backward_cpu));
+}
+
+}  // namespace pointnet2

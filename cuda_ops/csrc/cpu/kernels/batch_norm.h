@@ -1,0 +1,223 @@
+// BatchNorm over rows that may stand for several equal ones, with ReLU: moments, forward and backward.
+// T is the type of rows, A the one that is computed in. Sums are taken over blocks of rows and joined in
+// double in the order of the rows, so results depend neither on threads nor on the instruction set.
+#ifndef POINTNET2_ISA
+#ifndef POINTNET2_BATCH_NORM_H
+#define POINTNET2_BATCH_NORM_H
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "kernels.h"
+#include "rows.h"
+
+namespace pointnet2 {
+
+constexpr int64_t kBlockOfRows = 256;  // stays in the cache from the mean to the squares about it
+
+// Rows [R, C]; row r stands for count[r] rows, or for one if count is null.
+template <class T, class A>
+struct NormRows {
+  const T* rows;
+  const A* count;
+  int64_t R, C;
+};
+
+// What BatchNorm does to a value: (value - mean) * scale + shift, and ReLU if the functions below are told
+// so.
+template <class A>
+struct NormMap {
+  const A *mean, *scale, *shift;  // [C]
+};
+
+// Of each block: the sum of its counts, and two sums over its rows for each channel.
+struct BlockSums {
+  std::vector<double> count;
+  std::vector<double> first, second;  // [blocks, C]
+  int64_t blocks;
+
+  BlockSums(int64_t R, int64_t C)
+      : count((R + kBlockOfRows - 1) / kBlockOfRows), blocks(static_cast<int64_t>(count.size())) {
+    first.resize(blocks * C);
+    second.resize(blocks * C);
+  }
+};
+
+}  // namespace pointnet2
+
+#define POINTNET2_FILE "batch_norm.h"
+#include "foreach_isa.h"
+
+namespace pointnet2 {
+
+// mean and variance [C] of the rows counted as often as they stand for, the variance divided by their number.
+template <class T, class A>
+inline void row_moments(const NormRows<T, A>& x, A* mean, A* variance, const Threads& threads) {
+  BlockSums sums(x.R, x.C);
+  POINTNET2_DISPATCH(active_isa(), block_moments(x, sums, threads));
+  for (int64_t c = 0; c < x.C; ++c) {
+    double n = 0, center = 0, squares = 0;  // of the blocks so far (Chan, Golub and LeVeque 1979)
+    for (int64_t block = 0; block < sums.blocks; ++block) {
+      const double more = sums.count[block], apart = sums.first[block * x.C + c] - center;
+      n += more;
+      center += apart * (more / n);
+      squares += sums.second[block * x.C + c] + apart * apart * (more * (n - more) / n);
+    }
+    mean[c] = static_cast<A>(center);
+    variance[c] = static_cast<A>(squares / n);
+  }
+}
+
+template <bool relu, class T, class A>
+inline void norm_relu(const NormRows<T, A>& x, const NormMap<A>& map, T* out, const Threads& threads) {
+  POINTNET2_DISPATCH(active_isa(), norm_relu<relu>(x, map, out, threads));
+}
+
+// grad_rows [R, C] and, [C], the gradients of BatchNorm's weight and bias, from grad [R, C], each row's the
+// sum over the rows that it stands for. inverse [C]: 1 / sqrt(variance + epsilon).
+template <bool relu, class T, class A>
+inline void norm_relu_backward(const T* grad, const NormRows<T, A>& x, const NormMap<A>& map,
+                               const A* inverse, T* grad_rows, A* grad_weight, A* grad_bias,
+                               const Threads& threads) {
+  BlockSums sums(x.R, x.C);
+  POINTNET2_DISPATCH(active_isa(), block_gradients<relu>(grad, x, map, sums, threads));
+  double n = 0;
+  for (const double count : sums.count) n += count;
+  std::vector<A> constant(x.C), slope(x.C);  // of the terms that come from the mean and from the variance
+  for (int64_t c = 0; c < x.C; ++c) {
+    double grads = 0, products = 0;
+    for (int64_t block = 0; block < sums.blocks; ++block) {
+      grads += sums.first[block * x.C + c];
+      products += sums.second[block * x.C + c];
+    }
+    grad_bias[c] = static_cast<A>(grads);
+    grad_weight[c] = static_cast<A>(products * inverse[c]);
+    constant[c] = static_cast<A>(grads / n);
+    slope[c] = static_cast<A>(products / n * inverse[c] * inverse[c]);
+  }
+  POINTNET2_DISPATCH(active_isa(),
+                     row_gradients<relu>(grad, x, map, constant.data(), slope.data(), grad_rows, threads));
+}
+
+}  // namespace pointnet2
+#endif  // POINTNET2_BATCH_NORM_H
+
+#else  // once per instruction set
+
+namespace pointnet2 {
+namespace POINTNET2_ISA {
+
+template <class A>
+inline A normed(A value, const NormMap<A>& map, int64_t c) {
+  return (value - map.mean[c]) * map.scale[c] + map.shift[c];
+}
+
+// The gradient before ReLU, which lets pass where its input is not <= 0: a NaN stays one.
+template <bool relu, class A>
+inline A masked(A grad, A value, const NormMap<A>& map, int64_t c) {
+  if constexpr (!relu) return grad;
+  return normed(value, map, c) <= A(0) ? A(0) : grad;
+}
+
+// Calls body(block, first row, end) for each block, and notes the counts.
+template <class T, class A, class Body>
+void over_blocks(const NormRows<T, A>& x, BlockSums& sums, const Threads& threads, const Body& body) {
+  parallel(threads, sums.blocks, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t from = block * kBlockOfRows, to = std::min(from + kBlockOfRows, x.R);
+      double n = 0;
+      for (int64_t r = from; r < to; ++r) n += x.count == nullptr ? 1.0 : static_cast<double>(x.count[r]);
+      sums.count[block] = n;
+      body(block, from, to);
+    }
+  });
+}
+
+// The mean of each block, and the sum of squares about it.
+template <class T, class A>
+void block_moments(const NormRows<T, A>& x, BlockSums& sums, const Threads& threads) {
+  const int64_t C = x.C;
+  over_blocks(x, sums, threads, [&](int64_t block, int64_t from, int64_t to) {
+    std::vector<A> total(C), squares(C);
+    A* __restrict t = total.data();
+    A* __restrict s = squares.data();
+    for (int64_t r = from; r < to; ++r) {
+      const T* __restrict row = x.rows + r * C;
+      const A n = x.count == nullptr ? A(1) : x.count[r];
+      for (int64_t c = 0; c < C; ++c) t[c] += n * static_cast<A>(row[c]);
+    }
+    for (int64_t c = 0; c < C; ++c) t[c] /= static_cast<A>(sums.count[block]);
+    for (int64_t r = from; r < to; ++r) {
+      const T* __restrict row = x.rows + r * C;
+      const A n = x.count == nullptr ? A(1) : x.count[r];
+      for (int64_t c = 0; c < C; ++c) {
+        const A apart = static_cast<A>(row[c]) - t[c];
+        s[c] += n * (apart * apart);
+      }
+    }
+    std::copy_n(t, C, sums.first.data() + block * C);
+    std::copy_n(s, C, sums.second.data() + block * C);
+  });
+}
+
+template <bool relu, class T, class A>
+void norm_relu(const NormRows<T, A>& x, const NormMap<A>& map, T* out, const Threads& threads) {
+  const int64_t C = x.C;
+  parallel(threads, x.R, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* __restrict row = x.rows + r * C;
+      T* __restrict to = out + r * C;
+      for (int64_t c = 0; c < C; ++c) {
+        const A value = normed(static_cast<A>(row[c]), map, c);
+        to[c] = static_cast<T>(relu && value < A(0) ? A(0) : value);
+      }
+    }
+  });
+}
+
+// Sums over each block of the gradients g and of g * (row - mean).
+template <bool relu, class T, class A>
+void block_gradients(const T* grad, const NormRows<T, A>& x, const NormMap<A>& map, BlockSums& sums,
+                     const Threads& threads) {
+  const int64_t C = x.C;
+  over_blocks(x, sums, threads, [&](int64_t block, int64_t from, int64_t to) {
+    std::vector<A> grads(C), products(C);
+    A* __restrict g = grads.data();
+    A* __restrict p = products.data();
+    for (int64_t r = from; r < to; ++r) {
+      const T* __restrict row = x.rows + r * C;
+      const T* __restrict of_row = grad + r * C;
+      for (int64_t c = 0; c < C; ++c) {
+        const A value = static_cast<A>(row[c]), own = masked<relu>(static_cast<A>(of_row[c]), value, map, c);
+        g[c] += own;
+        p[c] += own * (value - map.mean[c]);
+      }
+    }
+    std::copy_n(g, C, sums.first.data() + block * C);
+    std::copy_n(p, C, sums.second.data() + block * C);
+  });
+}
+
+// scale * (g - count * (constant + slope * (row - mean)))
+template <bool relu, class T, class A>
+void row_gradients(const T* grad, const NormRows<T, A>& x, const NormMap<A>& map, const A* constant,
+                   const A* slope, T* grad_rows, const Threads& threads) {
+  const int64_t C = x.C;
+  parallel(threads, x.R, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* __restrict row = x.rows + r * C;
+      const T* __restrict of_row = grad + r * C;
+      T* __restrict to = grad_rows + r * C;
+      const A n = x.count == nullptr ? A(1) : x.count[r];
+      for (int64_t c = 0; c < C; ++c) {
+        const A value = static_cast<A>(row[c]), own = masked<relu>(static_cast<A>(of_row[c]), value, map, c);
+        to[c] = static_cast<T>(map.scale[c] * (own - n * (constant[c] + slope[c] * (value - map.mean[c]))));
+      }
+    }
+  });
+}
+
+}  // namespace POINTNET2_ISA
+}  // namespace pointnet2
+#endif
