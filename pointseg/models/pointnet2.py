@@ -30,7 +30,6 @@ from pointnet2_ops.pointnet2_utils import (
     three_nn,
 )
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointseg.config import LevelConfig, ScaleConfig
 from pointseg.models.distinct import (
@@ -152,13 +151,13 @@ class PointNet2(nn.Module):
         return Geometry(samples, tuple(neighbours), tuple(nearest), tuple(weights))
 
     def _computes_equal_rows_once(self, xyz: Tensor) -> bool:
-        """In training where every BatchNorm can count equal rows, and in inference; on the CPU."""
+        """In training where the norms of all layers can count equal rows, and in inference; on the CPU."""
         if torch.compiler.is_compiling() or xyz.device.type != "cpu" or xyz.dtype not in (torch.float32, torch.float64):
             return False
         if not self.training:
             return not torch.is_grad_enabled()
-        norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
-        return torch.is_grad_enabled() and all(is_fused(norm, xyz) for norm in norms)
+        parts = [*self.encoder.modules(), *self.decoder.modules(), *self.head.modules()]
+        return torch.is_grad_enabled() and all(is_fused(part.norm, xyz) for part in parts if isinstance(part, Layer))
 
     def _distinct_neighbours(
         self, neighbours: tuple[Tensor, ...], xyz: Tensor, first: Tensor | None
@@ -217,10 +216,10 @@ class SetAbstraction(nn.Module):
             y = first.activate(y if own is None else y + own, count)
             for layer in rest[:-1]:
                 y = layer(y, count)
-            if rest:
-                pooled.append(layer_max(rest[-1], y, balls))
+            if balls is None:
+                pooled.append(layer_max(rest[-1], y) if rest else y.amax(dim=2))
             else:
-                pooled.append(y.amax(dim=2) if balls is None else maximum(y, balls))
+                pooled.append(layer_max(rest[-1], y, balls) if rest else maximum(y, balls))
         return torch.cat(pooled, dim=2) if len(pooled) > 1 else pooled[0]
 
 
