@@ -15,27 +15,29 @@ from pointseg.scannet.synthetic import write_dataset
 from pointseg.training.train import train
 
 
-def run_demo(config: Config, out: Path, data: Path, scenes: int, seed: int, device: str) -> None:
+def run_demo(
+    config: Config, out: Path, data: Path, scenes: int, seed: int, device: str, *, progress: bool = True
+) -> None:
     """Rooms, store, training, evaluation, report; what is done already is not done again.
 
     Args:
         config: its `data.store` is `data / "store"`.
         out: run directory. data: rooms and store.
         scenes: rooms, a quarter of them for evaluation. seed: of the rooms.
-        device: as `distributed_context` takes it.
+        device: as `distributed_context` takes it. progress: draw bars.
     """
     started = time.perf_counter()
     run = RunDirectory(out)
     _say(f"1/5 synthetic rooms in ScanNet's layout: {data / 'scannet'}")
     val_scenes = scenes // 4
-    write_dataset(data / "scannet", scenes=scenes - val_scenes, val_scenes=val_scenes, seed=seed)
+    write_dataset(data / "scannet", scenes=scenes - val_scenes, val_scenes=val_scenes, seed=seed, progress=progress)
     _say(f"2/5 preprocessing: {config.data.store}")
-    print(preprocess(data / "scannet", Path(config.data.store)).describe())
+    print(preprocess(data / "scannet", Path(config.data.store), progress=progress).describe())
     with distributed_context(device) as context:
         _say(f"3/5 training PointNet++ with context '{config.model.context}' on {context.device}: {out}")
-        train(config, run, context, resume=run.checkpoint_file.exists())
+        train(config, run, context, resume=run.checkpoint_file.exists(), progress=progress)
         _say(f"4/5 evaluation of the {config.evaluate.split} rooms, which training never saw")
-        result = evaluate_run(run, context)
+        result = evaluate_run(run, context, progress=progress)
     _say("5/5 report")
     page = report(out)[1]
     print(f"\nSynthetic rooms, not ScanNet:\n{format_table(result)}\n")

@@ -27,6 +27,7 @@ def explain_run(
     up: Up | str = "auto",
     scale: float | None = None,
     device: torch.device,
+    progress: bool = True,
 ) -> Path:
     """Explains `file`, or a room of the run's evaluation split; returns the page.
 
@@ -38,7 +39,8 @@ def explain_run(
     name, xyz, rgb = _read(config, file, scene, up, scale)
     if config.data.color and rgb is None:
         raise InputError(f"{name}: the network of {run.path} was trained with colours, but the file has none")
-    explanation = explain_scene(model, xyz, rgb if config.data.color else None, config, device)
+    rgb = rgb if config.data.color else None
+    explanation = explain_scene(model, xyz, rgb, config, device, progress=progress)
     files = write_explanation(explanation, xyz, out, title=f"{config.model.describe()}, {run.path.name}, {name}")
     return files["explain.html"]
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from pointseg.errors import InputError
+from pointseg.progress import progress_bar
 from pointseg.store import SceneStore, merge_stores
 from pointseg.store_format import pack_scene
 
 
-def damaged_scenes(store: SceneStore) -> list[str]:
+def damaged_scenes(store: SceneStore, *, progress: bool = False) -> list[str]:
     """A line for every scene whose arrays do not fit their checksum, or whose index, counts or extents its points."""
     reasons = []
-    for i, scan_id in enumerate(store.scan_ids):
+    for i, scan_id in enumerate(progress_bar(store.scan_ids, desc=store.split, unit="scene", shown=progress)):
         try:
             there, computed = store.packed(i), pack_scene(store[i], store.meta)
         except InputError as error:

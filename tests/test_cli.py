@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -201,3 +202,26 @@ def test_completion_script(capsys: pytest.CaptureFixture) -> None:
         main(["--tyro-print-completion", "bash"])
     assert not end.value.code
     assert "reproduce" in capsys.readouterr().out
+
+
+def test_quiet_draws_no_bar(capsys: pytest.CaptureFixture, trained: Path) -> None:
+    assert main(["evaluate", str(trained)]) == 0
+    shown = capsys.readouterr()
+    assert "evaluating: 100%" in shown.err
+    assert main(["evaluate", str(trained), "--quiet"]) == 0
+    quiet = capsys.readouterr()
+    assert quiet.err == ""
+    assert "every_vertex" in quiet.out
+
+
+@pytest.mark.parametrize(("environment", "drawn"), [({}, True), ({"TQDM_DISABLE": "1"}, False)])
+def test_bars_heed_the_environment(environment: dict[str, str], drawn: bool) -> None:
+    program = "from pointseg.progress import progress_bar; list(progress_bar(range(3), desc='work'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"} | environment,
+    )
+    assert ("work: 100%" in done.stderr) == drawn

@@ -1,4 +1,4 @@
-"""Evaluation: what comes of the counts, and that they do not depend on the number of processes."""
+"""Evaluation: what comes of the counts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ import torch.multiprocessing
 from torch import Tensor, nn
 
 from pointseg.config import TrainConfig
-from pointseg.distributed import Distributed, process_group
 from pointseg.errors import InputError
 from pointseg.evaluation.evaluate import evaluate
 from pointseg.evaluation.scene_files import read_scene_counts
-from pointseg.evaluation.scene_points import read_scene_points
 from pointseg.evaluation.scoreboard import format_table
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
@@ -197,34 +195,3 @@ def test_table_shows_every_protocol_next_to_its_baseline(store: SceneStore):
     accuracy = result["protocols"]["every_vertex"]["overall"]["pixel"]["accuracy"]
     assert lines[2].split()[1] == f"{100 * accuracy:.1f}"
     assert len({len(line) for line in lines[:8]}) == 1
-
-
-def _evaluate_as_one_of_two(rank: int, store: Path, folder: Path) -> None:
-    torch.set_num_threads(1)
-    context = Distributed(rank=rank, world_size=2, device=torch.device("cpu"))
-    run = RunDirectory(folder / "two")
-    with process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2):
-        result = evaluate(ByNeighbours(), SceneStore(store), ALL_FOUR, context, run=run, progress=False)
-    (folder / f"rank{rank}.json").write_text(json.dumps(result["protocols"]))
-
-
-def test_two_processes_count_what_one_counts(store: SceneStore, tmp_path: Path):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        alone = evaluate(ByNeighbours(), store, ALL_FOUR, ALONE, run=RunDirectory(tmp_path / "one"), progress=False)
-    finally:
-        torch.set_num_threads(threads)
-    torch.multiprocessing.spawn(_evaluate_as_one_of_two, (store.path, tmp_path), nprocs=2)
-    for rank in (0, 1):
-        assert json.loads((tmp_path / f"rank{rank}.json").read_text()) == alone["protocols"]
-    one, two = ([*(tmp_path / run / "scenes").iterdir()] for run in ("one", "two"))
-    names = sorted(path.name for path in one)
-    assert len(names) == ALL_FOUR.evaluate.pictures
-    assert names == sorted(path.name for path in two)
-    points = [read_scene_points(tmp_path / run / "scene_points.zip", store.scan_ids) for run in ("one", "two")]
-    assert list(points[0]) == list(store.scan_ids)
-    assert points[0] == points[1]
-    for name in names:
-        with np.load(tmp_path / "one/scenes" / name) as one, np.load(tmp_path / "two/scenes" / name) as two:
-            assert all(np.array_equal(one[key], two[key]) for key in one.files)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EVERYONE = {"pointseg", "pointseg.errors"}  # the version; the exception
+EVERYONE = {"pointseg", "pointseg.errors", "pointseg.progress"}  # the version; the exception; bars
 STORE = {"pointseg.store", "pointseg.store_format", "pointseg.config", "pointseg.atomic"}
 LABELS = {"pointseg.scannet.labels"}
 DATA = STORE | LABELS | {"pointseg.data"}
@@ -20,6 +20,7 @@ ALLOWED = {
     "pointnet2_ops": {"pointnet2_ops"},
     "pointseg": {"pointseg.prediction"},  # the Python API, imported when it is asked for
     "pointseg.errors": set(),
+    "pointseg.progress": set(),
     "pointseg.atomic": set(),
     "pointseg.process": set(),
     "pointseg.pretrained": set(),

@@ -7,7 +7,7 @@ import pytest
 
 from pointseg.data.tiling import drawn_chunks
 from pointseg.evaluation.evaluate import evaluate
-from pointseg.evaluation.protocols import literally_scored
+from pointseg.evaluation.protocols import literally_scored, scene_seed
 from pointseg.metrics import VOXEL_2CM, VOXEL_4_84CM, confusion_counts, voxel_representatives
 from pointseg.scannet.labels import CALIBRATED_WEIGHTS, NUM_CLASSES
 from pointseg.store import SceneStore
@@ -40,7 +40,8 @@ def test_pointnet2_counts_are_those_of_the_released_script(store: SceneStore):
     counts = np.zeros((NUM_CLASSES, NUM_CLASSES + 1), np.int64)
     voxels = np.zeros_like(counts)
     for number in range(len(store)):
-        scene, rng = store[number], np.random.default_rng([0, number, 0])
+        scene = store[number]
+        rng = np.random.default_rng([*scene_seed(0, scene.scan_id), 0])
         xyz = scene.xyz.astype(np.float64)
         low, high = xyz.min(axis=0), xyz.max(axis=0)
         for i in range(int(np.ceil((high[0] - low[0]) / 1.5))):
@@ -69,7 +70,8 @@ def test_literal_protocol_is_the_released_script(store: SceneStore):
     batch: list = []
     waiting, reading = [], False
     for number in range(len(store)):
-        scene, rng = store[number], np.random.default_rng([0, number, 0])
+        scene = store[number]
+        rng = np.random.default_rng([*scene_seed(0, scene.scan_id), 0])
         chunks = [(scene, c) for c in drawn_chunks(scene.xyz, CONFIG.data, CONFIG.evaluate, rng)]
         batch = batch + chunks if reading else chunks + waiting
         reading = len(batch) < 5

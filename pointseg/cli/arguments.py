@@ -11,6 +11,7 @@ from pointseg.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
 Split = Literal["train", "val", "test"]
+Quiet = Annotated[bool, arg(help="Draw no progress bars; TQDM_DISABLE=1 in the environment says the same.")]
 Overrides = Annotated[
     UseAppendAction[tuple[str, ...]],
     arg(name="set", metavar="SECTION.KEY=VALUE", help="Change a setting, e.g. --set train.lr=3e-4; may be repeated."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pointseg.cli.arguments import Device, Overrides, configuration
+from pointseg.cli.arguments import Device, Overrides, Quiet, configuration
 
 
 def demo(
@@ -16,6 +16,7 @@ def demo(
     scenes: int = 32,
     seed: int = 1,
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """The whole job on synthetic rooms: write, preprocess, train, evaluate, report. Some seven minutes on 2 cores.
 
@@ -29,4 +30,5 @@ def demo(
     """
     from pointseg.demo import run_demo
 
-    run_demo(configuration(config, (f"data.store={data / 'store'}", *overrides)), out, data, scenes, seed, device)
+    settings = configuration(config, (f"data.store={data / 'store'}", *overrides))
+    run_demo(settings, out, data, scenes, seed, device, progress=not quiet)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from pointseg.cli.arguments import Device, Overrides
+from pointseg.cli.arguments import Device, Overrides, Quiet
 
 
 def evaluate(
@@ -20,6 +20,7 @@ def evaluate(
     export: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: none)")] = None,
     overrides: Overrides = (),
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Score a trained network on whole scenes: pixel, voxel and class accuracy, IoU, per class and per scene.
 
@@ -35,7 +36,14 @@ def evaluate(
     from pointseg.rundir import RunDirectory
 
     with distributed_context(device) as context:
-        result = evaluate_run(RunDirectory(run), context, checkpoint=checkpoint, overrides=overrides, export=export)
+        result = evaluate_run(
+            RunDirectory(run),
+            context,
+            checkpoint=checkpoint,
+            overrides=overrides,
+            export=export,
+            progress=not quiet,
+        )
         if context.is_main and result is not None:
             print(format_table(result))
         if context.is_main and export is not None:

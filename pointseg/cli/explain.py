@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from pointseg.cli.arguments import Device
+from pointseg.cli.arguments import Device, Quiet
 
 
 def explain(
@@ -22,6 +22,7 @@ def explain(
     up: Literal["auto", "x", "-x", "y", "-y", "z", "-z"] = "auto",
     scale: Annotated[float | None, arg(metavar="METRES", help_behavior_hint="(default: guess and say so)")] = None,
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Pictures of what LatentGNN's nodes collect and to whom points listen, and its learned scales.
 
@@ -40,6 +41,13 @@ def explain(
 
     with distributed_context(device) as context:
         page = explain_run(
-            RunDirectory(run), file, out or run / "explain", scene=scene, up=up, scale=scale, device=context.device
+            RunDirectory(run),
+            file,
+            out or run / "explain",
+            scene=scene,
+            up=up,
+            scale=scale,
+            device=context.device,
+            progress=not quiet,
         )
     print(page)

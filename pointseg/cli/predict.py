@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from pointseg.cli.arguments import Device
+from pointseg.cli.arguments import Device, Quiet
 from pointseg.errors import InputError
 
 
@@ -28,6 +28,7 @@ def predict(
     picture: Annotated[Path | None, arg(metavar="FILE.png", help_behavior_hint="(default: none)")] = None,
     force: bool = False,
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> int:
     """Label point clouds or meshes of one's own: a label, a probability and a colour for every point, in file order.
 
@@ -77,7 +78,7 @@ def predict(
             print(f"network: {segmenter.source}")
         for source, target in jobs:
             try:
-                print(predict_file(segmenter, source, target, options, picture=picture))
+                print(predict_file(segmenter, source, target, options, picture=picture, progress=not quiet))
             except InputError as error:
                 if len(jobs) == 1:
                     raise

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from pointseg.cli.arguments import Split
+from pointseg.cli.arguments import Quiet, Split
 
 
 def preprocess(
@@ -26,6 +26,7 @@ def preprocess(
     verify: bool = False,
     workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one a core)")] = None,
     overwrite: bool = False,
+    quiet: Quiet = False,
 ) -> int:
     """Read ScanNet scans (real or synthetic) into one HDF5 store per split.
 
@@ -62,6 +63,7 @@ def preprocess(
         verify=verify,
         workers=workers,
         overwrite=overwrite,
+        progress=not quiet,
     )
     print(summary.describe())
     for scan_id, found in summary.findings.items():

@@ -9,7 +9,7 @@ from typing import Literal
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from pointseg.cli.arguments import Split
+from pointseg.cli.arguments import Quiet, Split
 from pointseg.errors import InputError
 
 
@@ -39,7 +39,7 @@ def info(store: Positional[Path], /) -> None:
             print(f"  {name:20}{count:14,}{100 * count / max(counts.sum(), 1):8.2f} %")
 
 
-def verify(store: Positional[Path], /) -> int:
+def verify(store: Positional[Path], /, *, quiet: Quiet = False) -> int:
     """Compare every scene of a store with its checksum and its index; status 2 if one is damaged.
 
     Args:
@@ -52,7 +52,7 @@ def verify(store: Positional[Path], /) -> int:
     for path in _files(store):
         try:
             opened = SceneStore(path)
-            damaged = damaged_scenes(opened)
+            damaged = damaged_scenes(opened, progress=not quiet)
         except InputError as error:
             print(f"pointseg: {error}", file=sys.stderr)
             status = 2

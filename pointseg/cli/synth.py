@@ -8,6 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from pointseg.cli.arguments import Quiet
+
 
 def synth(
     out: Positional[Path],
@@ -19,6 +21,7 @@ def synth(
     seed: int = 0,
     density: Annotated[float | None, arg(help_behavior_hint="(default: about ScanNet's)")] = None,
     workers: Annotated[int | None, arg(help_behavior_hint="(default: all cores)")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write synthetic rooms in ScanNet's own folder layout. Run again, it goes on where it was stopped.
 
@@ -40,7 +43,7 @@ def synth(
     if set_ is not None:
         rooms = room_set(set_)
         rooms = rooms if density is None else replace(rooms, density=density)
-        write_set(out, rooms, seed=seed, workers=workers)
+        write_set(out, rooms, seed=seed, workers=workers, progress=not quiet)
         return
     val_scenes = scenes // 4
     write_dataset(
@@ -51,4 +54,5 @@ def synth(
         seed=seed,
         density=DEFAULT_DENSITY if density is None else density,
         workers=workers,
+        progress=not quiet,
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from pointseg.cli.arguments import Device, Overrides, configuration
+from pointseg.cli.arguments import Device, Overrides, Quiet, configuration
 from pointseg.errors import InputError
 
 
@@ -21,6 +21,7 @@ def train(
     resume: bool = False,
     device: Device = "auto",
     stop_after: Annotated[int | None, arg(metavar="STEP", help_behavior_hint="")] = None,
+    quiet: Quiet = False,
 ) -> int:
     """Train a network; under torchrun, on several processes.
 
@@ -48,7 +49,7 @@ def train(
     settings = configuration(config, overrides, run if resume else None)
     with distributed_context(device) as context:
         try:
-            pace = run_training(settings, run, context, resume=resume, stop_after=stop_after)
+            pace = run_training(settings, run, context, resume=resume, stop_after=stop_after, progress=not quiet)
         except Interrupted as stop:
             if context.is_main:
                 again = f"pointseg train --out {run.path} --resume"

@@ -1,7 +1,8 @@
 """Scores a network on the scenes of a store, by named protocols, from integer counts.
 
-Every process takes every `world_size`-th scene; the counts of all scenes are added up once and divided last, so the
-scores do not depend on the number of processes. C classes, M measures, D chunks of a scene.
+Every process takes every `world_size`-th scene; the counts of all scenes are added up once and divided last. Scores
+depend neither on the number of processes nor on the order of scenes ("pointnet2_literal" does, as released) nor on the
+batch. C classes, M measures, D chunks of a scene.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from pointseg.config import Config
 from pointseg.distributed import Distributed
@@ -28,6 +28,7 @@ from pointseg.evaluation.protocols import SceneTally, literally_scored, score_sc
 from pointseg.evaluation.scene_files import scene_table, write_scene_counts
 from pointseg.evaluation.scoreboard import format_table, protocol_result
 from pointseg.evaluation.shown_scenes import ShownScenes
+from pointseg.progress import progress_bar
 from pointseg.rundir import RunDirectory, write_json, write_text
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES
 from pointseg.store import Scene, SceneStore
@@ -42,12 +43,14 @@ def evaluate_run(
     checkpoint: Path | None = None,
     overrides: Iterable[str] = (),
     export: Path | None = None,
+    progress: bool = True,
 ) -> dict[str, Any] | None:
     """Scores a run's checkpoint on its evaluation split; writes what `evaluate` writes into the run.
 
     Args:
         checkpoint: default: the run's last one. overrides: `section.key=value`, on top of the run's configuration.
         export: folder for every vertex's prediction in the layout of ScanNet's benchmark.
+        progress: draw a bar on the main process.
 
     Returns:
         the content of eval.json; None for a split without labels, which can only be exported.
@@ -62,7 +65,7 @@ def evaluate_run(
     model, state = load_network(run, config, context.device, checkpoint)
     store = SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5", CLASS_NAMES)
     if export is not None and not store.labelled.any():
-        _predict_all(model, store, config, context, lambda scene, label: write_scene(export, scene, label))
+        _predict_all(model, store, config, context, lambda scene, label: write_scene(export, scene, label), progress)
         result = None
     else:
         about = {"checkpoint": str(checkpoint or run.checkpoint_file), "step": int(state["step"])}
@@ -75,6 +78,7 @@ def evaluate_run(
             training_counts=np.asarray(state["label_counts"]),
             about=about,
             on_labels=None if export is None else lambda scene, label: write_scene(export, scene, label),
+            progress=progress,
         )
     if export is not None and context.is_main:
         pack(export, store)
@@ -124,12 +128,12 @@ def evaluate(
     main = protocols.index("every_vertex") if "every_vertex" in protocols else 0
 
     mine = range(context.rank, len(store), context.world_size)
-    bar = tqdm(mine, desc="evaluating", unit="scene", disable=not (progress and context.is_main), dynamic_ncols=True)
+    bar = progress_bar(mine, desc="evaluating", unit="scene", shown=progress and context.is_main)
     with evaluation_mode(model):
         for number in bar:
             begun = time.monotonic()
             scene = store[number]
-            for protocol, tally in score_scene(protocols, model, scene, number, config, context.device).items():
+            for protocol, tally in score_scene(protocols, model, scene, config, context.device).items():
                 row = protocols.index(protocol)
                 counts[row, number] = tally.counts.sum(axis=0)
                 coverage[row, number] = _coverage(scene, tally)
@@ -216,13 +220,14 @@ def _predict_all(
     config: Config,
     context: Distributed,
     on_labels: Callable[[Scene, np.ndarray], None],
+    progress: bool,
 ) -> None:
     """Gives `on_labels` each scene of this process and the class of its every vertex, without scoring."""
     mine = range(context.rank, len(store), context.world_size)
     with evaluation_mode(model):
-        for number in tqdm(mine, desc="predicting", unit="scene", disable=not context.is_main, dynamic_ncols=True):
+        for number in progress_bar(mine, desc="predicting", unit="scene", shown=progress and context.is_main):
             scene = store[number]
-            on_labels(scene, vote_labels(model, scene, number, config, context.device)[0])
+            on_labels(scene, vote_labels(model, scene, config, context.device)[0])
 
 
 def _check_export(folder: Path, store: SceneStore, result: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ C classes, P points of a scene, M measures (`MEASURES`), D chunks of a scene.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,30 +38,28 @@ class SceneTally:
 
 
 def score_scene(
-    protocols: tuple[Protocol, ...], model: nn.Module, scene: Scene, number: int, config: Config, device: torch.device
+    protocols: tuple[Protocol, ...], model: nn.Module, scene: Scene, config: Config, device: torch.device
 ) -> dict[Protocol, SceneTally]:
-    """Scores scene `number` of its store by each protocol; the network answers once per source.
+    """Scores a scene by each protocol; the network answers once per source.
 
     Raises:
         InputError: the network answers with something that is not finite.
     """
     tallies: dict[Protocol, SceneTally] = {}
     if wanted := [name for name in protocols if name in ("every_vertex", "benchmark")]:
-        tallies |= dict.fromkeys(wanted, _score_votes(model, scene, number, config, device))
+        tallies |= dict.fromkeys(wanted, _score_votes(model, scene, config, device))
     if wanted := [name for name in protocols if name in ("pointnet2", "pointnet2_literal")]:
-        tallies |= _score_draws(wanted, model, scene, number, config, device)
+        tallies |= _score_draws(wanted, model, scene, config, device)
     return tallies
 
 
-def _score_votes(model: nn.Module, scene: Scene, number: int, config: Config, device: torch.device) -> SceneTally:
-    label, votes = vote_labels(model, scene, number, config, device)
+def _score_votes(model: nn.Module, scene: Scene, config: Config, device: torch.device) -> SceneTally:
+    label, votes = vote_labels(model, scene, config, device)
     return SceneTally(measure(scene.xyz, label, scene.label)[None], votes.chunks, votes.counts > 0, label)
 
 
-def vote_labels(
-    model: nn.Module, scene: Scene, number: int, config: Config, device: torch.device
-) -> tuple[np.ndarray, Votes]:
-    """The class of every vertex, [P] uint8 train ids (or IGNORE), of scene `number` of its store, and the votes."""
+def vote_labels(model: nn.Module, scene: Scene, config: Config, device: torch.device) -> tuple[np.ndarray, Votes]:
+    """The class of every vertex of a scene, [P] uint8 train ids (or IGNORE), and the votes."""
     votes = vote(
         model,
         scene.xyz,
@@ -69,7 +68,7 @@ def vote_labels(
         outputs=output_classes(config),
         passes=config.evaluate.votes,
         batch_size=config.evaluate.batch_size,
-        seed=[config.evaluate.seed, number],
+        seed=scene_seed(config.evaluate.seed, scene.scan_id),
         device=device,
         name=scene.scan_id,
     )
@@ -77,12 +76,12 @@ def vote_labels(
 
 
 def _score_draws(
-    protocols: list[Protocol], model: nn.Module, scene: Scene, number: int, config: Config, device: torch.device
+    protocols: list[Protocol], model: nn.Module, scene: Scene, config: Config, device: torch.device
 ) -> dict[Protocol, SceneTally]:
     predicted = np.zeros(len(scene.xyz), bool)
     labels = np.full(len(scene.xyz), IGNORE, np.uint8)
     counts: dict[Protocol, list[np.ndarray]] = {name: [] for name in protocols}
-    rng = np.random.default_rng([config.evaluate.seed, number, 0])
+    rng = np.random.default_rng([*scene_seed(config.evaluate.seed, scene.scan_id), 0])
     for chunk, probability in answers(
         model,
         scene.xyz,
@@ -139,6 +138,11 @@ def literally_scored(chunks: np.ndarray, batch: int) -> list[np.ndarray]:
                 scored[done][chunk] = True
             waiting = waiting[batch:]
     return scored
+
+
+def scene_seed(seed: int, scan_id: str) -> list[int]:
+    """What a scene's draws begin with: its name, not its place, so that scenes in any order get the same counts."""
+    return [seed, zlib.crc32(scan_id.encode())]
 
 
 def _known(outputs: np.ndarray) -> np.ndarray:

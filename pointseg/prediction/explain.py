@@ -20,6 +20,7 @@ from pointseg.data.inputs import point_inputs
 from pointseg.data.tiling import TiledChunk, batches, covering_chunks
 from pointseg.errors import InputError
 from pointseg.models import LatentGNN
+from pointseg.progress import progress_bar
 from pointseg.store import floor_height
 
 LISTENERS = 4  # centres of the first level whose affinity is shown
@@ -56,7 +57,13 @@ class Explanation:
 
 
 def explain_scene(
-    model: nn.Module, xyz: np.ndarray, rgb: np.ndarray | None, config: Config, device: torch.device
+    model: nn.Module,
+    xyz: np.ndarray,
+    rgb: np.ndarray | None,
+    config: Config,
+    device: torch.device,
+    *,
+    progress: bool = False,
 ) -> Explanation:
     """Looks into the LatentGNN modules of `model` while it labels a scene.
 
@@ -74,7 +81,8 @@ def explain_scene(
     middle = (xyz[:, :2].min(axis=0) + xyz[:, :2].max(axis=0)) / 2
     floor, nearest, listeners = floor_height(xyz), np.inf, ()
     chunks = covering_chunks(xyz, config.data, np.random.default_rng([config.evaluate.seed, 0]))
-    for batch in batches(chunks, config.evaluate.batch_size):
+    work = list(batches(chunks, config.evaluate.batch_size))
+    for batch in progress_bar(work, desc="explaining", unit="batch", shown=progress):
         seen = _look(model, modules, batch, xyz, rgb, floor, config, device)
         for sums, level in zip(levels, seen.levels, strict=True):
             sums.add(batch, level)

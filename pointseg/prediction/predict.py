@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from pointseg.atomic import replacing
 from pointseg.errors import InputError
@@ -20,6 +19,7 @@ from pointseg.prediction.formats.cloud import COLOR, blocks, release
 from pointseg.prediction.frame import Frame, Up, find_frame
 from pointseg.prediction.segmenter import Segmenter
 from pointseg.prediction.smoothing import smooth
+from pointseg.progress import progress_bar
 from pointseg.report.render import encode_png, render, room_view
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, NUM_CLASSES, colorize, train_to_nyu40
 
@@ -101,7 +101,7 @@ def predict_file(
 
     room = _room(cloud, finite, frame)
     rgb = cloud.rgb[finite] if segmenter.config.data.color else None
-    with tqdm(total=len(room), desc="labelling", unit="pt", unit_scale=True, disable=not progress) as bar:
+    with progress_bar(total=len(room), desc="labelling", unit="pt", unit_scale=True, shown=progress) as bar:
         best, likely = segmenter.label(room, rgb, votes=options.votes, top_k=options.top_k, on_points=bar.update)
     if options.smooth:
         say(f"smoothing: each point's class is that of most of its neighbours within {options.smooth:g} m")

@@ -47,12 +47,13 @@ class Job:
     def commands(self) -> list[list[str]]:
         """Training, from its checkpoint if there is one, and evaluation."""
         program, path = [sys.executable, "-m", "pointseg"], str(self.run.path)
+        train, evaluate = [*program, "train", "--quiet", "--out", path], [*program, "evaluate", "--quiet", path]
         if self.run.checkpoint_file.is_file():
-            return [[*program, "train", "--out", path, "--resume"], [*program, "evaluate", path]]
+            return [[*train, "--resume"], evaluate]
         file = self.folder / "configs" / f"{self.name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, dump_config(self.config))
-        return [[*program, "train", "--config", str(file), "--out", path], [*program, "evaluate", path]]
+        return [[*train, "--config", str(file)], evaluate]
 
 
 class Runner:

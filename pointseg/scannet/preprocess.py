@@ -20,10 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from pointseg import __version__
 from pointseg.errors import InputError
+from pointseg.progress import progress_bar
 from pointseg.scannet.labels import CLASS_NAMES, IGNORE, SPLITS, SplitVersion
 from pointseg.scannet.pool import run, usable_cores
 from pointseg.scannet.scan import LabelMap, ScanFiles, find_label_map, find_scans, read_scan
@@ -300,9 +299,7 @@ def _read_scans(
     total = sum(sizes[task.folder.name] for task in tasks)
     results: dict[str, _Result] = {}
     meta = replace(job.meta, created={})
-    with tqdm(
-        total=total, desc=split, unit="B", unit_scale=True, disable=not (job.progress and tasks), dynamic_ncols=True
-    ) as bar:
+    with progress_bar(total=total, desc=split, unit="B", unit_scale=True, shown=job.progress and len(tasks) > 0) as bar:
         for result in run(partial(_read_one, split, meta, job.label_map, job.verify), tasks, job.workers):
             results[result.scan_id] = result
             bar.set_postfix_str(f"{len(results)}/{len(tasks)} scans", refresh=False)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pointseg.config import Config
 from pointseg.config_file import changed_keys, dump_config
@@ -29,6 +28,7 @@ from pointseg.evaluation.inference import output_classes
 from pointseg.losses import class_weights
 from pointseg.models import build_model
 from pointseg.pretrained import PRETRAINED
+from pointseg.progress import progress_bar
 from pointseg.rundir import RunDirectory, describe_run, load_checkpoint, load_weights
 from pointseg.scannet.labels import CLASS_NAMES, NUM_CLASSES
 from pointseg.store import Scene, SceneStore
@@ -167,9 +167,7 @@ def _train(
         explained(context),
         logging(run, first_step, context) as log,
         interruption() as interrupted,
-        tqdm(
-            total=steps, initial=first_step, unit="step", disable=not (progress and context.is_main), dynamic_ncols=True
-        ) as bar,
+        progress_bar(total=steps, initial=first_step, unit="step", shown=progress and context.is_main) as bar,
     ):
         if state.get("evaluation_due"):
             evaluate_now(first_step)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
-from tqdm import tqdm
 
 from pointseg.atomic import replacing
 from pointseg.errors import InputError
+from pointseg.progress import progress_bar
 from pointseg.scannet.labels import SPLITS, Split, colorize, nyu40_to_train, space_of
 from pointseg.scannet.ply import write_ply
 from pointseg.scannet.scan import ScanFiles
@@ -87,7 +87,7 @@ def write_set(out: Path, rooms: RoomSet, *, seed: int, workers: int = 0, progres
     }
     _prepare(out, parameters)
     missing = [job for job in jobs if not job.folder.is_dir()]
-    bar = tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="rooms", unit="room", disable=not progress)
+    bar = progress_bar(total=len(jobs), initial=len(jobs) - len(missing), desc="rooms", unit="room", shown=progress)
     with bar:
         if workers > 0 and len(missing) > 1:
             # Not forked: the caller may have threads running.
