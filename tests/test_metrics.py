@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointseg.metrics import (
+    VOXEL_2CM,
     VOXEL_4_84CM,
     confusion_counts,
     constant_answer_counts,
@@ -114,6 +116,22 @@ def test_voxels_of_a_scene_too_large_for_one_integer_key():
     # Two points 10^8 m apart in each axis and a third beside the first.
     xyz = np.array([[0, 0, 0], [1e8, 1e8, 1e8], [0.001, 0, 0]], np.float64)
     assert voxel_representatives(xyz, 0.02).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("size", "side"), [(VOXEL_2CM, Fraction(1, 50)), (VOXEL_4_84CM, Fraction(3, 62))])
+@pytest.mark.parametrize("origin", [0.0, -7.3, 1e4, -1e4])
+def test_voxels_are_exact_at_their_borders(origin: float, size: float, side: Fraction):
+    """On borders and next to them, negative coordinates and 10 km away included, by arithmetic with fractions."""
+    rng = np.random.default_rng(0)
+    low = np.full((1, 3), origin, np.float32)
+    border = (low + rng.integers(0, 40, (400, 3)) * size).astype(np.float32)
+    beside = np.nextafter(border, rng.choice([-np.inf, np.inf], border.shape).astype(np.float32))
+    xyz = np.concatenate([low, np.maximum(np.concatenate([border, beside]), low)])
+    start = [Fraction(value) for value in xyz.min(axis=0).tolist()]
+    first: dict[tuple[int, ...], int] = {}
+    for index, point in enumerate(xyz.tolist()):
+        first.setdefault(tuple((Fraction(v) - s) // side for v, s in zip(point, start, strict=True)), index)
+    assert voxel_representatives(xyz, size).tolist() == sorted(first.values())
 
 
 def test_voxels_of_no_points():
