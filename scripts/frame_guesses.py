@@ -1,10 +1,11 @@
 """How often up axis and unit of a cloud are guessed right, and how often surely wrong: generated clouds, known truth.
 
-python scripts/frame_guesses.py [--output benchmarks/frame_guesses.json] [--rooms 6] [--seed 5]
+python scripts/frame_guesses.py [--output benchmarks/frame_guesses.json] [--rooms 19] [--seed 5] [--real FILE UP UNIT]
 python scripts/frame_guesses.py --fit --rooms 20 --seed 4    # prints the weights that frame.py holds
 
 Synthetic rooms (`pointseg synth`), whole, with a ceiling, cut at 1 m, without a floor, tilted, thinned, as one look of
-a depth camera, as a piece of wall, as furniture alone, and heaps; each in all six poses, and in five units.
+a depth camera, as a piece of wall, as furniture alone, and heaps; each in all six poses, and in five units. `--real`
+adds what is guessed of a scan whose frame is known.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
+from pointseg.prediction.formats import read_cloud
 from pointseg.prediction.frame import UNITS, find_frame
 from pointseg.prediction.upright import TURNS, Evidence, evidence
 from pointseg.scannet.scan import read_scan
@@ -126,8 +128,9 @@ def fit(examples: list[np.ndarray]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/frame_guesses.json"))
-    parser.add_argument("--rooms", type=int, default=6)
+    parser.add_argument("--rooms", type=int, default=19)
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--real", nargs=3, action="append", default=[], metavar=("FILE", "UP", "UNIT"))
     parser.add_argument("--fit", action="store_true", help="print weights instead")
     arguments = parser.parse_args()
     counts: dict[str, dict[str, dict[str, int]]] = {"up": {}, "unit": {}}
@@ -149,12 +152,23 @@ def main() -> None:
         print(dict(zip(Evidence._fields, fit(examples).round(2).tolist(), strict=True)))
         return
     result = {what: _summary(rows) for what, rows in counts.items()}
-    arguments.output.write_text(
-        json.dumps({"rooms": arguments.rooms, "seed": arguments.seed, **result}, indent=1) + "\n"
-    )
+    about = {"rooms": arguments.rooms, "seed": arguments.seed}
+    real = {Path(file).name: _real(Path(file), up, unit) for file, up, unit in arguments.real}
+    arguments.output.write_text(json.dumps({**about, **result, "real": real}, indent=1) + "\n")
+    print(real)
     for what, rows in result.items():
         for name, row in rows.items():
             print(f"{what:5} {name:40} {row}")
+
+
+def _real(file: Path, up: str, unit: str) -> dict[str, dict[str, object]]:
+    """What is said of a scan whose frame is known."""
+    xyz = read_cloud(file).xyz
+    frame = find_frame(xyz[np.isfinite(xyz).all(axis=1)])
+    return {
+        "up": {"right": frame.up == up, "sure": frame.sure_of_up, "said": frame.notes[1]},
+        "unit": {"right": frame.scale == UNITS[unit], "sure": frame.sure_of_scale, "said": frame.notes[0]},
+    }
 
 
 def _count(row: dict[str, int], right: bool, sure: bool) -> None:

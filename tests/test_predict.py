@@ -133,6 +133,9 @@ def test_what_is_not_sure_is_said():
     room = find_frame(_room())
     assert room.sure_of_scale
     assert room.sure_of_up
+    # Sure or not, the likelihood stands there, and for the unit what else it may be.
+    assert "99.8 % likely); --scale 0.3048 if it is in feet (1.22 x 0.914 x 0.757 m)" in room.notes[0]
+    assert "99.4 % likely); --up overrules" in room.notes[1]
     assert not any("NOT SURE" in note for note in room.notes)
 
 

@@ -77,12 +77,12 @@ def guess_scale(xyz: np.ndarray) -> tuple[float, bool, str]:
         return np.log(_COMMON_UNIT[unit]) + np.log(density + 1e-300) + np.log(_normal(middle, *_MIDDLE) + 1e-300)
 
     (unit, share), (other, _) = _ranked({unit: likelihood(unit) for unit in UNITS})
-    size = " x ".join(f"{extent * UNITS[unit]:.3g}" for extent in extents[::-1])
-    said = f"unit: {unit}, guessed: the cloud is then {size} m"
-    if share < _SURE_OF_UNIT:
-        other_size = " x ".join(f"{extent * UNITS[other]:.3g}" for extent in extents[::-1])
-        said += f"; NOT SURE ({100 * share:.1f} %): --scale {UNITS[other]:g} if it is in {other} ({other_size} m)"
-    return UNITS[unit], share >= _SURE_OF_UNIT, f"{said}; --scale overrules (0.3048: feet)"
+    size, other_size = (" x ".join(f"{e * UNITS[name]:.3g}" for e in extents[::-1]) for name in (unit, other))
+    sure = share >= _SURE_OF_UNIT
+    said = (
+        f"unit: {unit}, guessed: the cloud is then {size} m ({_percent(share)} likely); {'' if sure else 'NOT SURE, '}"
+    )
+    return UNITS[unit], sure, f"{said}--scale {UNITS[other]:g} if it is in {other} ({other_size} m)"
 
 
 def _normal(log: float, usual: float, spread: float) -> float:
@@ -94,11 +94,16 @@ def guess_up(xyz: np.ndarray) -> tuple[Up, bool, str]:
     scores = evidence(xyz) @ np.array(_WEIGHTS)
     logs = {up: score + np.log(_COMMON_UP[up]) for up, score in zip(TURNS, scores, strict=True)}
     (best, share), (second, next_share) = _ranked(logs)
-    said = f"up: {best}, guessed from what lies and stands ({100 * share:.0f} % likely)"
+    said = f"up: {best}, guessed from what lies and stands ({_percent(share)} likely)"
     if share < _SURE_OF_UP:
-        said += f"; NOT SURE, it may be {second} ({100 * next_share:.0f} %)"
+        said += f"; NOT SURE, it may be {second} ({_percent(next_share)})"
     chosen = next(up for up in get_args(Up) if up == best)
     return chosen, share >= _SURE_OF_UP, f"{said}; --up overrules"
+
+
+def _percent(share: float) -> str:
+    """Never 100 %: that would be no guess."""
+    return f"{100 * share:.1f} %" if share < 0.999 else "more than 99.9 %"
 
 
 def _ranked(logs: dict[str, float]) -> list[tuple[str, float]]:
