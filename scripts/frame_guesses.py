@@ -1,6 +1,6 @@
 """How often up axis and unit of a cloud are guessed right, and how often surely wrong: generated clouds, known truth.
 
-python scripts/frame_guesses.py [--output benchmarks/frame_guesses.json] [--rooms 19] [--seed 5] [--real FILE UP UNIT]
+python scripts/frame_guesses.py [--output benchmarks/frame_guesses.json] [--rooms 19] [--seed 5] [--real FILE:UP:UNIT]
 python scripts/frame_guesses.py --fit --rooms 20 --seed 4    # prints the weights that frame.py holds
 
 Synthetic rooms (`pointseg synth`), whole, with a ceiling, cut at 1 m, without a floor, tilted, thinned, as one look of
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/frame_guesses.json"))
     parser.add_argument("--rooms", type=int, default=19)
     parser.add_argument("--seed", type=int, default=5)
-    parser.add_argument("--real", nargs=3, action="append", default=[], metavar=("FILE", "UP", "UNIT"))
+    parser.add_argument("--real", action="append", default=[], metavar="FILE:UP:UNIT", help="such as scan.pcd:-y:m")
     parser.add_argument("--fit", action="store_true", help="print weights instead")
     arguments = parser.parse_args()
     counts: dict[str, dict[str, dict[str, int]]] = {"up": {}, "unit": {}}
@@ -153,7 +153,8 @@ def main() -> None:
         return
     result = {what: _summary(rows) for what, rows in counts.items()}
     about = {"rooms": arguments.rooms, "seed": arguments.seed}
-    real = {Path(file).name: _real(Path(file), up, unit) for file, up, unit in arguments.real}
+    known = [(Path(file), up, unit) for file, up, unit in (word.rsplit(":", 2) for word in arguments.real)]
+    real = {file.name: _real(file, up, unit) for file, up, unit in known}
     arguments.output.write_text(json.dumps({**about, **result, "real": real}, indent=1) + "\n")
     print(real)
     for what, rows in result.items():
