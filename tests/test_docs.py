@@ -13,6 +13,7 @@ from pointseg.cli import main
 from pointseg.cli.commands import COMMANDS
 from pointseg.config import Config
 from pointseg.config_file import parse_config
+from scripts.run_documentation import NOT_RUN, STEPS, documented, not_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
@@ -52,6 +53,14 @@ def commands() -> list[tuple[str, list[str]]]:
                     if name is not None and len(words) > name + 1 and words[name] != "cd":
                         found.append((page.name, words[name + 1 :]))
     return found
+
+
+def test_every_command_is_run_or_has_a_reason_not_to_be():
+    """By scripts/run_documentation.py; a new command in the pages belongs into its STEPS."""
+    pages, steps = documented(), {step.command for step in STEPS}
+    assert [command for command, of in pages.items() if command not in steps and not not_run(command, of)] == []
+    assert [command for command in (*steps, *NOT_RUN) if command not in pages] == []
+    assert len(steps) == len(STEPS) > 40
 
 
 def test_commands_and_their_options_exist(capsys: pytest.CaptureFixture[str]):
