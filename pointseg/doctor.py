@@ -24,6 +24,7 @@ TORCH = (2, 10)  # the oldest that the operators are built for
 _INSTRUCTION_SETS = ("portable", "AVX2", "AVX-512")
 _SPACE = 5e9  # bytes free that a store, a few runs and their checkpoints take
 _REINSTALL = "install the locked requirements: make env"
+_DIFFERS = "another answer than the definition"
 _REBUILD = "build it: make env, or pip install --no-build-isolation -e ."
 
 
@@ -198,14 +199,7 @@ def _operators() -> list[Finding]:
     elif torch.cuda.is_available():
         fix = "POINTNET2_OPS_CUDA=1 pip install --no-build-isolation -e . (needs nvcc)"
         found.append(Finding("operators", "problem", "not built for CUDA, though there is a GPU", fix))
-    for device in devices:
-        wrong = [name for name, right in _self_test(device) if not right]
-        if wrong:
-            text = f"wrong answers on {device.type} from {', '.join(wrong)}"
-            found.append(Finding("self-test", "problem", text, _REBUILD))
-        else:
-            found.append(Finding("self-test", "ok", f"all operators agree with their definition on {device.type}"))
-    return found
+    return found + [finding for device in devices for finding in _tested(device)]
 
 
 def _import_failure(name: str) -> str | None:
@@ -216,36 +210,96 @@ def _import_failure(name: str) -> str | None:
     return answer.stderr.strip().splitlines()[-1] if answer.returncode else None
 
 
-def _self_test(device: Any) -> list[tuple[str, bool]]:
-    """Whether each operator on `device` agrees with the definition on the CPU; a failure to run is no."""
+def _tested(device: Any) -> list[Finding]:
+    """What the self-test found on a device."""
+    results = _self_test(device)
+    wrong = [name for name, failure in results if failure == _DIFFERS]
+    failures = [(name, failure) for name, failure in results if failure not in (None, _DIFFERS)]
+    found = []
+    if wrong:
+        text = f"wrong answers on {device.type} from {', '.join(wrong)}"
+        found.append(Finding("self-test", "problem", text, _REBUILD))
+    if failures:
+        text = f"{', '.join(name for name, _ in failures)} cannot run on {device.type}: {failures[0][1]}"
+        fix = _REBUILD
+        if "no kernel image" in text:  # CUDA's words for a library that was built for other cards
+            import torch
+
+            card = ".".join(map(str, torch.cuda.get_device_capability(device)))
+            fix = f"build for this card: TORCH_CUDA_ARCH_LIST={card} pip install --no-build-isolation -e ."
+        found.append(Finding("self-test", "problem", text, fix))
+    text = f"all operators agree with their definition on {device.type}, gradients too"
+    return found or [Finding("self-test", "ok", text)]
+
+
+def _self_test(device: Any) -> list[tuple[str, str | None]]:
+    """Each operator and gradient on `device` beside its definition on the CPU: None where they agree, else why not."""
     import torch
     from pointnet2_ops import ops, reference
 
     generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
     xyz = torch.randint(0, 256, (2, 300, 3), generator=generator) / 64.0  # squared distances are exact
-    some, features = xyz[:, :40].contiguous(), torch.randn(2, 8, 300, generator=generator)
+    some, features = xyz[:, :40].contiguous(), normal(2, 8, 300)
     index = torch.randint(0, 300, (2, 40, 6), generator=generator, dtype=torch.int32)
-    weight = torch.rand(2, 40, 3, generator=generator)
+    three, weight = index[:, :, :3].contiguous(), torch.rand(2, 40, 3, generator=generator)
     cases: dict[str, tuple[Any, ...]] = {
         "furthest_point_sample": (xyz, 40),
         "ball_query": (0.8, 16, xyz, some),
         "three_nn": (xyz, some),
         "gather_operation": (features, index[:, :, 0].contiguous()),
         "grouping_operation": (features, index),
-        "three_interpolate": (features, index[:, :, :3].contiguous(), weight),
+        "three_interpolate": (features, three, weight),
     }
-    results = []
-    for name, arguments in cases.items():
-        expected = getattr(reference, name)(*arguments)
-        try:
-            moved = (a.to(device) if isinstance(a, torch.Tensor) else a for a in arguments)
-            got = getattr(ops, name)(*moved)
-        except Exception:
-            results.append((name, False))
-            continue
-        pairs = zip(*((value if isinstance(value, tuple) else (value,)) for value in (got, expected)), strict=True)
-        results.append((name, all(torch.allclose(one.cpu(), other, atol=1e-5) for one, other in pairs)))
+    if device.type == "cpu":  # the only device that has them
+        rows, biases = features.transpose(1, 2).contiguous(), [normal(8), normal(5)]
+        cases |= {
+            "first_in_voxel": (xyz[0], 0.3),
+            "group_mlp_max": (xyz, some, rows, index, [normal(8, 3), normal(5, 8)], biases),
+            "interpolate_mlp": (rows, three, weight, None, [normal(8, 8), normal(5, 8)], biases),
+        }
+    results = [
+        (name, _difference(getattr(ops, name), getattr(reference, name), arguments, device))
+        for name, arguments in cases.items()
+    ]
+    for name in ("gather_operation", "grouping_operation", "three_interpolate"):
+        pair = (_gradients(getattr(module, name)) for module in (ops, reference))
+        results.append((f"{name}'s gradient", _difference(*pair, cases[name], device)))
     return results
+
+
+def _difference(
+    operator: Callable[..., Any], definition: Callable[..., Any], arguments: tuple[Any, ...], device: Any
+) -> str | None:
+    import torch
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [moved(one) for one in value]
+        return value.to(device) if isinstance(value, torch.Tensor) else value
+
+    expected = definition(*arguments)
+    try:
+        got = operator(*map(moved, arguments))
+    except Exception as error:
+        return _line(error)
+    pairs = zip(*((value if isinstance(value, tuple) else (value,)) for value in (got, expected)), strict=True)
+    return None if all(torch.allclose(one.cpu(), other, atol=1e-4) for one, other in pairs) else _DIFFERS
+
+
+def _gradients(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator's gradients with respect to its arguments of floats, instead of its result."""
+    import torch
+
+    def gradients(*arguments: Any) -> tuple[Any, ...]:
+        arguments = tuple(a.clone().requires_grad_() if a.is_floating_point() else a for a in arguments)
+        loss = operator(*arguments).square().sum()
+        return torch.autograd.grad(loss, [a for a in arguments if a.is_floating_point()])
+
+    return gradients
 
 
 def _threads() -> list[Finding]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import runpy
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from networks import untrained_run
 
 from pointseg.cli import main
 from pointseg.cli.commands import COMMANDS
@@ -53,6 +57,27 @@ def commands() -> list[tuple[str, list[str]]]:
                     if name is not None and len(words) > name + 1 and words[name] != "cd":
                         found.append((page.name, words[name + 1 :]))
     return found
+
+
+def python_blocks() -> list[str]:
+    blocks = [block for page in PAGES for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)]
+    return [block for block in blocks if 'pretrained="coco"' not in block]  # which is a download
+
+
+@pytest.mark.parametrize("block", python_blocks(), ids=lambda block: block.splitlines()[-1])
+def test_python_runs_as_it_stands(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    points = np.random.default_rng(0).uniform(0, [3, 3, 2.4], (3000, 3)).astype(np.float32)
+    monkeypatch.chdir(tmp_path)
+    np.save("scan.npy", points)
+    for name in ("demo", "pointnet2_ssg_latentgnn"):
+        untrained_run(tmp_path / "runs" / name)
+    (tmp_path / "block.py").write_text(block)
+    batch = torch.from_numpy(points)[None]  # which is what the operators take
+    given = {"features": torch.randn(1, 256, 3000), "weight": torch.rand(1, 3000, 3)}
+    found = runpy.run_path("block.py", given | {"xyz": batch if "pointnet2_ops" in block else points})
+    if "labels" in found:
+        assert found["labels"].train_id.shape == (3000,)
+        assert (found["labels"].train_id < len(found["labels"].classes)).all()
 
 
 def test_every_command_is_run_or_has_a_reason_not_to_be():

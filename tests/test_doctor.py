@@ -87,6 +87,24 @@ def test_operator_with_wrong_answers(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.text == "wrong answers on cpu from ball_query"
 
 
+def test_gradient_with_wrong_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    gather = pointnet2_ops.ops.gather_operation
+    monkeypatch.setattr(pointnet2_ops.ops, "gather_operation", lambda f, index: gather(2 * f - f.detach(), index))
+    (found,) = problems(tmp_path)
+    assert found.text == "wrong answers on cpu from gather_operation's gradient"
+
+
+def test_library_for_other_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nand more")
+
+    monkeypatch.setattr(pointnet2_ops.ops, "three_nn", refuse)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (9, 0))
+    (found,) = problems(tmp_path)
+    assert found.text.startswith("three_nn cannot run on cpu: CUDA error: no kernel image")
+    assert "TORCH_CUDA_ARCH_LIST=9.0 pip install" in found.fix
+
+
 def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     version = importlib.metadata.version
 
