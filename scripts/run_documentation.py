@@ -43,10 +43,13 @@ class Step:
     status: int = 0
 
 
+def _saved(run: str) -> str:
+    return f"test -f {run}/checkpoints/last.pt"
+
+
 RUN = "runs/pointnet2_ssg_latentgnn"
 SCAN = 'cp "$(ls data/scannet/scans_test/*/*_vh_clean_2.ply | head -n 1)" scan.ply'
 TRAIN = "pointseg train --config configs/pointnet2_ssg_latentgnn.yaml"
-CHECKPOINT = f"test -f {RUN}/checkpoints/last.pt"
 SERVES = 'grep -q "http://" "$LOG"'
 # On 4 training chunks an epoch 200 epochs are 9 steps of the batch of 64: the configurations are the paper's.
 STEPS = (
@@ -68,11 +71,15 @@ STEPS = (
     Step("pointseg store verify data/store"),
     Step("pointseg store info data/store/train.h5"),
     Step("pointseg store verify data/store/train.h5"),
-    Step("torchrun --nproc_per_node=4 -m " + TRAIN),
-    Step(TRAIN, before=f"rm -r {RUN}", stop=CHECKPOINT, status=130),
+    Step("torchrun --nproc_per_node=4 -m " + TRAIN, stop=_saved(RUN), status=1),
+    Step(TRAIN, before=f"rm -r {RUN}", stop=_saved(RUN), status=130),
     Step(f"pointseg train --out {RUN} --resume"),
     Step("pointseg config --config configs/pointnet2_ssg_latentgnn.yaml"),
-    Step("pointseg train --config configs/pointnet2_ssg.yaml --out runs/small-lr --set train.lr=3e-4"),
+    Step(
+        "pointseg train --config configs/pointnet2_ssg.yaml --out runs/small-lr --set train.lr=3e-4",
+        stop=_saved("runs/small-lr"),
+        status=130,
+    ),
     Step(f"pointseg evaluate {RUN} && pointseg report {RUN}"),
     Step(f"pointseg evaluate {RUN}"),
     Step(f"pointseg report {RUN}"),
@@ -94,14 +101,18 @@ STEPS = (
     Step(f"pointseg explain {RUN} scan.ply"),
     *(Step(f"pip install 'pointseg[{extra}]'") for extra in ("las", "e57", "mesh", "formats")),
     Step("pointseg costs --images"),
-    Step("pointseg costs"),
     Step("pointseg synth data/rooms --set rooms-100", stop="ls data/rooms/scans/*/*.txt >/dev/null 2>&1", status=130),
     # Working on the project itself.
     Step("make docs"),
     Step("make lint"),
     Step("make format"),
     Step("pip install pre-commit && pre-commit install"),
-    Step("pointseg reproduce table3 --store data/store"),  # twelve runs
+    Step(
+        "pointseg reproduce table3 --store data/store",  # twelve runs
+        stop=_saved("runs/table3-paper/runs/pointnet2_ssg-seed0"),
+        status=130,
+    ),
+    Step("pointseg costs"),
     Step("pip wheel ."),
     Step("pip install --no-build-isolation ."),
     Step("make clean"),
