@@ -13,6 +13,7 @@ import pytest
 import torch
 from networks import untrained_run
 
+from benchmarks import predict_tables
 from pointseg.cli import main
 from pointseg.cli.commands import COMMANDS
 from pointseg.config import Config
@@ -57,6 +58,10 @@ def commands() -> list[tuple[str, list[str]]]:
                     if name is not None and len(words) > name + 1 and words[name] != "cd":
                         found.append((page.name, words[name + 1 :]))
     return found
+
+
+def test_tables_of_predictions_come_from_the_results():
+    assert predict_tables.written(predict_tables.PAGE.read_text()) == predict_tables.PAGE.read_text()
 
 
 def python_blocks() -> list[str]:
