@@ -17,7 +17,7 @@ Up = Literal["x", "-x", "y", "-y", "z", "-z"]
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "feet": 0.3048, "inches": 0.0254}  # metres
 # Less likely guesses are called unsure; units more readily, as part of a room in feet looks like a hall in metres.
-_SURE_OF_UP, _SURE_OF_UNIT = 0.95, 0.995
+_SURE_OF_UP, _SURE_OF_UNIT = 0.99, 0.998
 
 # How common directions and units are in files. Depth cameras have +y down; meshes for screens have +y up.
 _COMMON_UP = {"z": 0.55, "y": 0.15, "-y": 0.15, "-z": 0.05, "x": 0.05, "-x": 0.05}
