@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pointseg.errors import InputError
 from pointseg.progress import progress_bar
+from pointseg.scannet.splits import Shard
+from pointseg.scannet.summary import REPORT
 from pointseg.store import SceneStore, merge_stores
 from pointseg.store_format import pack_scene
 
@@ -16,7 +18,7 @@ from pointseg.store_format import pack_scene
 def damaged_scenes(store: SceneStore, *, progress: bool = False) -> list[str]:
     """A line for every scene whose arrays do not fit their checksum, or whose index, counts or extents its points."""
     reasons = []
-    for i, scan_id in enumerate(progress_bar(store.scan_ids, desc=store.split, unit="scene", shown=progress)):
+    for i, scan_id in enumerate(progress_bar(store.scan_ids, desc=store.split, unit="scene", delay=1, shown=progress)):
         try:
             there, computed = store.packed(i), pack_scene(store[i], store.meta)
         except InputError as error:
@@ -32,8 +34,10 @@ def damaged_scenes(store: SceneStore, *, progress: bool = False) -> list[str]:
     return reasons
 
 
-def merge_files(out: Path, paths: Sequence[Path]) -> SceneStore:
+def merge_files(out: Path, paths: Sequence[Path], *, empty: Collection[str] = ()) -> SceneStore:
     """Joins stores of one split into `out`, in the order of the scan ids: what one run over all scans would write.
+
+    `empty` has the names of shards' folders (`Shard.folder`) whose share held no scan of the split.
 
     Raises InputError if `out` is there already, the stores differ in split, source or options, two hold the same scan,
     or a shard is missing.
@@ -45,7 +49,7 @@ def merge_files(out: Path, paths: Sequence[Path]) -> SceneStore:
     for store in stores[1:]:
         if (got := _origin(store)) != (wanted := _origin(first)):
             raise InputError(f"{store.path}: expected a store like {first.path}, {wanted}; got {got}")
-    _check_shards(stores)
+    _check_shards(stores, empty)
     scenes = {}
     for store in stores:
         for scan_id, scene in zip(store.scan_ids, store.stored(), strict=True):
@@ -63,8 +67,13 @@ def merge_folders(out: Path, folders: Sequence[Path]) -> list[SceneStore]:
     names = sorted({path.name for folder in folders for path in folder.glob("*.h5")})
     if not names:
         raise InputError(f"store merge: expected folders with stores (train.h5, ...), got none in {folders[0]}")
-    files = {name: [folder / name for folder in folders if (folder / name).exists()] for name in names}
-    return [merge_files(out / name, paths) for name, paths in files.items()]
+    merged = []
+    for name in names:
+        there = [folder for folder in folders if (folder / name).exists()]
+        # A job that has ended left a report, and a store of every split of which it had scans.
+        empty = {folder.name for folder in folders if folder not in there and (folder / REPORT).exists()}
+        merged.append(merge_files(out / name, [folder / name for folder in there], empty=empty))
+    return merged
 
 
 def _origin(store: SceneStore) -> dict[str, object]:
@@ -72,12 +81,14 @@ def _origin(store: SceneStore) -> dict[str, object]:
     return {"split": store.split} | created
 
 
-def _check_shards(stores: Sequence[SceneStore]) -> None:
+def _check_shards(stores: Sequence[SceneStore], empty: Collection[str]) -> None:
     shards = [store.meta.created.get("shard") for store in stores]
     if shards == [None] * len(shards):
         return
     job = f"store merge: expected all shards of one job for split '{stores[0].split}'"
     if None in shards or len({count for _, count in shards}) > 1:
         raise InputError(f"{job}, got {shards}")
-    if missing := sorted(set(range(1, shards[0][1] + 1)) - {index for index, _ in shards}):
-        raise InputError(f"{job}, got none of {missing} of {shards[0][1]}")
+    count = shards[0][1]
+    missing = set(range(1, count + 1)) - {index for index, _ in shards}
+    if missing := sorted(index for index in missing if Shard(index, count).folder not in empty):
+        raise InputError(f"{job}, got none of {missing} of {count}")

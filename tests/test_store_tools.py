@@ -44,6 +44,21 @@ def test_shards_merge_to_the_store_of_one_run(root: Path, tmp_path: Path) -> Non
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_share_without_scans_of_a_split_is_no_missing_one(root: Path, tmp_path: Path) -> None:
+    preprocess(root, tmp_path / "whole", progress=False)
+    for index in range(1, 5):  # five scans to train on, but two to validate
+        preprocess(root, tmp_path / "out", shard=Shard(index, 4), progress=False)
+    folders = sorted((tmp_path / "out").glob("shard-*"))
+    assert [(folder / "val.h5").exists() for folder in folders] == [True, True, False, False]
+    merge_folders(tmp_path / "out", folders)
+    assert (tmp_path / "out" / "val.h5").read_bytes() == (tmp_path / "whole" / "val.h5").read_bytes()
+    for name in ("train.h5", "val.h5"):
+        (tmp_path / "out" / name).unlink()
+    (folders[3] / "preprocess_report.json").unlink()  # as a job that was killed leaves it
+    with pytest.raises(InputError, match=r"all shards of one job for split 'val', got none of \[4\] of 4"):
+        merge_folders(tmp_path / "out", folders)
+
+
 def test_merging_refuses_what_does_not_belong_together(root: Path, tmp_path: Path) -> None:
     for index in (1, 2, 3):
         preprocess(root, tmp_path / "out", splits=("train",), shard=Shard(index, 3), progress=False)

@@ -95,6 +95,7 @@ def preprocess(
     done: dict[str, SplitSummary] = {}
     findings: dict[str, tuple[str, ...]] = {}
     with _sole_writer(out):
+        (out / REPORT).unlink(missing_ok=True)  # it says that the job has ended
         for split, folders in wanted.items():
             summary, results = _write_split(job, split, folders)
             failures += [result.failure for result in results if result.failure]
