@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -192,8 +193,10 @@ def run(step: Step, folder: Path, log: Path) -> int:
         options = {"cwd": folder, "env": environment, "stdout": file, "stderr": subprocess.STDOUT}
         if step.before:
             subprocess.run(["bash", "-ec", step.before], check=True, **options)
-        # A group of its own, so that Ctrl-C reaches all of the command and nothing else.
-        process = subprocess.Popen(["bash", "-c", step.command], start_new_session=True, **options)
+        # A group of its own, so that Ctrl-C reaches all of the command and nothing else; heeded even where this script
+        # runs in the background of a shell, which has it ignored.
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(["bash", "-c", step.command], start_new_session=True, preexec_fn=heed, **options)
         while step.stop and process.poll() is None:
             time.sleep(0.2)
             if subprocess.run(["bash", "-c", step.stop], check=False, **options).returncode == 0:
