@@ -18,7 +18,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -193,10 +192,8 @@ def run(step: Step, folder: Path, log: Path) -> int:
         options = {"cwd": folder, "env": environment, "stdout": file, "stderr": subprocess.STDOUT}
         if step.before:
             subprocess.run(["bash", "-ec", step.before], check=True, **options)
-        # A group of its own, so that Ctrl-C reaches all of the command and nothing else; heeded even where this script
-        # runs in the background of a shell, which has it ignored.
-        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        process = subprocess.Popen(["bash", "-c", step.command], start_new_session=True, preexec_fn=heed, **options)
+        # A group of its own, so that Ctrl-C reaches all of the command and nothing else.
+        process = subprocess.Popen(["bash", "-c", step.command], start_new_session=True, **options)
         while step.stop and process.poll() is None:
             time.sleep(0.2)
             if subprocess.run(["bash", "-c", step.stop], check=False, **options).returncode == 0:
@@ -211,6 +208,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "documentation.json")
     parser.add_argument("--steps", type=int, default=len(STEPS), help="how many to do now")
     arguments = parser.parse_args()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # the shell has it ignored in the background, and so by all
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     state = work / "done.json"
