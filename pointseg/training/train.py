@@ -164,9 +164,9 @@ def _train(
             run.save_checkpoint(content, path)
 
     with (
+        interruption() as interrupted,  # outermost: torchrun sends SIGTERM while a lost process is being explained
         explained(context),
         logging(run, first_step, context) as log,
-        interruption() as interrupted,
         progress_bar(total=steps, initial=first_step, unit="step", shown=progress and context.is_main) as bar,
     ):
         if state.get("evaluation_due"):
