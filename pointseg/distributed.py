@@ -88,7 +88,8 @@ def distributed_context(device: str = "auto") -> Iterator[Distributed]:
     if world_size == 1:
         yield Distributed(rank=0, world_size=1, device=chosen)
         return
-    with process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"):
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    with process_group(backend, **_meeting_place(rank, world_size)):
         yield Distributed(rank=rank, world_size=world_size, device=chosen)
 
 
@@ -112,9 +113,22 @@ def process_group(backend: str, **place: Any) -> Iterator[None]:
     dist.init_process_group(backend, **place)
     try:
         yield
+        gc.collect()  # a parallel network in a cycle holds the group too
     finally:
-        gc.collect()  # of a parallel network in a cycle
         dist.destroy_process_group()
+
+
+def _meeting_place(rank: int, world_size: int) -> dict[str, Any]:
+    """Where processes that torchrun starts again meet, for `process_group`; elsewhere what it does by itself.
+
+    torchrun's store lives through its restarts and holds the addresses of processes that are gone (torch 2.13). Of
+    several nodes each counts restarts for itself, so that there the count cannot name a new place.
+    """
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if start == "0" or int(os.environ.get("LOCAL_WORLD_SIZE", "0")) != world_size:
+        return {}
+    store, *_ = next(dist.rendezvous("env://"))
+    return {"store": dist.PrefixStore(f"start {start}", store), "rank": rank, "world_size": world_size}
 
 
 _ENVIRONMENT = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))

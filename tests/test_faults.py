@@ -243,6 +243,22 @@ def test_a_lost_process_ends_the_others(config: Config, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_torchrun_starts_lost_processes_again(config: Config, tmp_path: Path) -> None:
+    with start(config, tmp_path, program=(*TORCHRUN[:3], "--max-restarts=1", *TORCHRUN[3:])) as process:
+        directory = RunDirectory(tmp_path / "run")
+        wait_for_lines(process, directory)
+        os.kill(max(children(process.pid)), signal.SIGKILL)
+        before = directory.load_meta()
+        wait_for_lines(process, directory, 50)
+        process.send_signal(signal.SIGTERM)
+        message = process.communicate(timeout=60)[1]
+    assert "stopped with a checkpoint" in message, message[-3000:]
+    assert directory.load_meta() == before  # no second run
+    steps = [line["step"] for line in directory.read_metrics()]
+    assert steps == list(range(1, 1 + directory.load_checkpoint()["step"]))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_to_torchrun_leaves_a_checkpoint(config: Config, tmp_path: Path, number: int) -> None:
     with start(config, tmp_path, program=TORCHRUN) as process:
