@@ -97,11 +97,11 @@ def distributed_context(device: str = "auto") -> Iterator[Distributed]:
 def process_group(backend: str, **place: Any) -> Iterator[None]:
     """PyTorch's default process group for the length of the block; its threads end with the block.
 
-    Where an exception leaves the block, they end when it is forgotten: its frames hold the network, and so the group.
-
     Such a thread lets go of the tensor that it has added last, which takes Python's lock. One that still waits for the
     lock when the interpreter shuts down aborts the process ("terminate called without an active exception", status
-    134). PyTorch joins the threads when the last reference to the group is gone, not in `destroy_process_group`.
+    134). They are joined where the last reference to the group goes. That has to be here: a parallel network would
+    join them with the lock in its hand, and wait for ever. So networks that are made in the block have to be gone at
+    its end. The frames of an exception may still hold one; then the group is kept, and nobody waits for its threads.
 
     Args:
         place: of this process, as `init_process_group` takes it; torchrun's environment by default.
@@ -113,9 +113,15 @@ def process_group(backend: str, **place: Any) -> Iterator[None]:
     dist.init_process_group(backend, **place)
     try:
         yield
-        gc.collect()  # a parallel network in a cycle holds the group too
+        gc.collect()  # networks in cycles
+    except BaseException:
+        _KEPT.append(dist.group.WORLD)
+        raise
     finally:
         dist.destroy_process_group()
+
+
+_KEPT: list[dist.ProcessGroup] = []
 
 
 def _meeting_place(rank: int, world_size: int) -> dict[str, Any]:
