@@ -231,7 +231,7 @@ def test_inference_in_blocks_is_the_same_function(mode, residual, norm, monkeypa
             x = x.double()
             plain = module(x).detach()
             with monkeypatch.context() as patch, torch.no_grad():
-                patch.setattr("pointseg.models.latent_gnn._BLOCK", 16)
+                patch.setattr("pointseg.models.latent_gnn._LEAST_BLOCK", 16)
                 blocks = module(x)
             torch.testing.assert_close(blocks, plain, rtol=1e-11, atol=1e-11)
             assert blocks.stride() == x.stride()
@@ -246,7 +246,7 @@ def test_inference_keeps_nothing_that_grows_with_the_points():
     assert result.shape == x.shape
     assert sorted(largest.sizes)[-1] == x.numel()
     assert largest.sizes.count(x.numel()) == 1
-    assert sorted(set(largest.sizes))[-2] <= 1024 * 40
+    assert sorted(set(largest.sizes))[-2] <= 8192 * 40
 
 
 @pytest.mark.parametrize("points", [4096, 80_000])
@@ -262,6 +262,7 @@ def test_inference_holds_at_most_two_tensors_of_the_inputs_size(rows, points):
 
 def test_many_points_in_half_precision_are_summed_in_single():
     """A sum of 100,000 terms in bfloat16 would stop growing at a few hundred."""
+    torch.manual_seed(0)
     module = randomize(LatentGNN(16, 5)).eval()
     x = torch.randn(1, 16, 1000).repeat(1, 1, 100)
     with torch.no_grad():

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from pointseg.models.latent_gnn_released import translate_state_dict
 from pointseg.models.layers import Layer, Norm, make_norm
 
-_BLOCK = 1024  # points that inference works on at a time: their tensors stay in the cache
+# Inference works on a quarter of the points at a time, so that the tensors of a block are small beside the result, but
+# not on fewer or more than these; the tensors of the most still fit the cache.
+_LEAST_BLOCK, _MOST_BLOCK = 1024, 8192
 _TINY_LENGTH = 1e-12  # a vector of zeros stays one instead of a division by 0
 
 
@@ -221,10 +223,11 @@ class LatentGNN(nn.Module):
         """Evaluation of many points; a compiler, which plans memory itself, gets the plain computation."""
         if torch.compiler.is_compiling() or self.training or torch.is_grad_enabled():
             return False
-        return x.shape[2] > _BLOCK
+        return x.shape[2] > _LEAST_BLOCK
 
     def _forward_in_blocks(self, x: Tensor) -> Tensor:
         """`forward` of [B, C, N] in two passes over blocks of points: to the latent nodes, and back from them."""
+        blocks = x.split(min(max(x.shape[2] // 4, _LEAST_BLOCK), _MOST_BLOCK), dim=2)
         weight, bias = self.reduce.affine()
         summed = torch.promote_types(x.dtype, torch.float32)  # sums over millions of points need the digits
 
@@ -239,7 +242,7 @@ class LatentGNN(nn.Module):
             return (psi.transpose(1, 2) @ features).to(summed), psi.square().sum(dim=1, dtype=summed)
 
         latent, squares = 0.0, 0.0
-        for block in x.split(_BLOCK, dim=2):
+        for block in blocks:
             nodes, lengths = collect(block)
             latent, squares = latent + nodes, squares + lengths
         if self.mode == "asymmetric":
@@ -256,7 +259,7 @@ class LatentGNN(nn.Module):
                 target.copy_(context)
 
         result = torch.empty_like(x)
-        for block, target in zip(x.split(_BLOCK, dim=2), result.split(_BLOCK, dim=2), strict=True):
+        for block, target in zip(blocks, result.split(blocks[0].shape[2], dim=2), strict=True):
             scatter(block, target)
         return result
 
