@@ -4,7 +4,8 @@ python scripts/run_documentation.py [--work runs/documentation] [--steps N]   ->
 
 `STEPS` has every command that a page tells the reader to type, in an order in which each finds what it needs; what a
 reader brings along (a scan of their own) is made beforehand. `NOT_RUN` has the others, each with its reason; a test
-compares both with the pages. Stopped and started again, it goes on with the step that was not finished.
+compares both with the pages. Stopped and started again, it goes on with the step that was not finished; `left` in the
+result are those that still have to be run.
 """
 
 from __future__ import annotations
@@ -227,11 +228,11 @@ def main() -> int:
         done.append({"command": step.command, "pages": pages.get(step.command, []), "status": status})
         done[-1] |= {"stopped": f"Ctrl-C once `{step.stop}`"} if step.stop else {}
         write_json(state, done)
-    if len(done) == len(STEPS):
-        reasons = {command: not_run(command, where) for command, where in pages.items()}
-        left_out = {command: reason for command, reason in reasons.items() if reason}
-        write_json(arguments.output, {"machine": machine(), "run": done, "not_run": left_out})
-        print(f"{len(done)} commands run, {len(left_out)} not: {arguments.output}")
+    reasons = {command: not_run(command, where) for command, where in pages.items()}
+    left_out = {command: reason for command, reason in reasons.items() if reason}
+    left = [step.command for step in STEPS[len(done) :]]
+    write_json(arguments.output, {"machine": machine(), "run": done, "left": left, "not_run": left_out})
+    print(f"{len(done)} commands run, {len(left)} left, {len(left_out)} not to be run: {arguments.output}")
     return 0
 
 
