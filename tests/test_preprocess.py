@@ -243,7 +243,8 @@ def test_normals_are_an_option(root: Path) -> None:
 
 def test_a_store_of_another_version_is_written_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("pointseg.store.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        for module in ("store", "store_writer"):
+            patch.setattr(f"pointseg.{module}.SCHEMA_VERSION", SCHEMA_VERSION + 1)
         run(root)
     with pytest.raises(InputError, match="expected store version"):
         store_of(root, "train")
