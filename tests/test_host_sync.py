@@ -91,9 +91,7 @@ def chunks(device: str) -> Batch:
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_a_step_does_not_wait(settings, name, device, monkeypatch):
-    monkeypatch.setattr(
-        Layer, "fused", False
-    )  # as on a GPU: what the CPU computes has sizes that depend on data
+    monkeypatch.setattr(Layer, "fused", False)  # as on a GPU: what the CPU computes has sizes that depend on data
     torch.manual_seed(0)
     outputs = NUM_CLASSES + (SETTINGS[settings].unannotated == "class")
     model = build_model(NETWORKS[name], outputs).to(device)
