@@ -44,7 +44,7 @@ def table(folder: Path) -> list[dict[str, Any]]:
             assert all(names == read[0][0] for names, _ in read), f"{name}: runs of different scenes"
             counts = np.stack([part for _, part in read])  # [K, S, 2]
             values = 100 * counts[..., 0].sum(axis=1) / counts[..., 1].sum(axis=1)
-            entry[measure] = {"values": [round(float(v), 2) for v in values], "mean": round(float(values.mean()), 2)}
+            entry[measure] = {"values": [round(float(v), 2) for v in values], "mean": round(float(values.mean()), 3)}
             if number == 0:
                 first[measure] = counts
             else:
@@ -53,7 +53,7 @@ def table(folder: Path) -> list[dict[str, Any]]:
                 low, high = (round(float(edge), 2) for edge in np.quantile(drawn, (0.025, 0.975)))
                 reference = 100 * (first[measure][..., 0].sum(axis=1) / first[measure][..., 1].sum(axis=1)).mean()
                 entry[measure] |= {
-                    "difference": round(float(values.mean() - reference), 2),
+                    "difference": round(float(values.mean() - reference), 3),
                     "interval": [low, high],
                     "p": max(float(min(beyond, 1.0)), 1 / RESAMPLES),
                 }
