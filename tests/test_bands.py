@@ -8,8 +8,8 @@ import torch
 from networks import untrained_run
 
 from pointseg.config import DataConfig
-from pointseg.data.tiling import Votes
-from pointseg.evaluation.inference import vote
+from pointseg.data.tiling import Votes, covering_chunks
+from pointseg.evaluation.inference import answers, views
 from pointseg.prediction.bands import _Order, label_in_bands
 from pointseg.prediction.segmenter import Segmenter, load_run
 from pointseg.prediction.smoothing import smooth
@@ -39,7 +39,11 @@ def _room(size: tuple[float, float], points: int = 6000) -> np.ndarray:
 @pytest.mark.parametrize("size", [(7.3, 3.2), (1.0, 5.0), (40.0, 1.7)])
 def test_one_pass_sees_the_chunks_of_evaluation(segmenter: Segmenter, size: tuple[float, float]):
     xyz, data = _room(size), segmenter.config.data
-    expected = vote(segmenter.model, xyz, None, data, **_arguments(segmenter, 1))
+    expected = Votes(len(xyz), outputs=20)
+    chunks = covering_chunks(xyz, data, np.random.default_rng([0, 0]))
+    device = torch.device("cpu")
+    for answer in answers(segmenter.model, views(chunks, xyz, None, "room"), data, batch_size=4, device=device):
+        expected.add(answer.chunk, answer.probability)
     best, probability = label_in_bands(segmenter.model, xyz, None, data, top_k=1, **_arguments(segmenter, 1))
     np.testing.assert_allclose(probability[:, 0], expected.probability(), atol=1e-5)
     assert np.mean(best[:, 0] == expected.label()) > 0.999  # batches differ, and with them the last bits

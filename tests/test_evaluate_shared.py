@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +12,18 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing
-from torch import nn
+from torch import Tensor, nn
 
 from pointseg.distributed import Distributed, process_group
 from pointseg.evaluation.evaluate import evaluate
+from pointseg.evaluation.protocols import score_scenes
 from pointseg.evaluation.scene_files import read_scene_counts
 from pointseg.evaluation.scene_points import read_scene_points
 from pointseg.models import build_model
 from pointseg.rundir import RunDirectory
 from pointseg.scannet.labels import NUM_CLASSES
-from pointseg.store import SceneStore
-from tests.answers import ALL_FOUR, ALONE, ByNeighbours, make_scene, write_scenes
+from pointseg.store import Scene, SceneStore
+from tests.answers import ALL_FOUR, ALONE, ByNeighbours, ByPlace, make_scene, write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +93,56 @@ def test_scenes_in_any_order_and_company_count_the_same(store: SceneStore, tmp_p
             assert set(of) <= set(counts[0][protocol])
             for scan_id, counted in of.items():
                 np.testing.assert_array_equal(counted, counts[0][protocol][scan_id])
+
+
+def test_chunks_of_several_scenes_share_a_batch(store: SceneStore):
+    """Every batch but the last is full, and no more scenes are under way than a batch has chunks."""
+    batches: list[int] = []
+    under_way = [0]
+
+    class Counts(ByPlace):
+        def forward(self, xyz: Tensor, features: Tensor | None) -> Tensor:
+            batches.append(len(xyz))
+            return super().forward(xyz, features)
+
+    def small_scenes() -> Iterator[Scene]:
+        for number in range(40):
+            under_way.append(under_way[-1] + 1)
+            yield make_scene(number, points=400)
+
+    evaluation = replace(ALL_FOUR.evaluate, batch_size=7, protocols=("every_vertex",))
+    config = replace(ALL_FOUR, evaluate=evaluation)
+    for _ in score_scenes(("every_vertex",), Counts(), small_scenes(), config, ALONE.device):
+        under_way.append(under_way[-1] - 1)
+    assert set(batches[:-1]) == {7}
+    assert 0 < batches[-1] <= 7
+    assert under_way[-1] == 0
+    assert max(under_way) <= 7 + 1
+
+
+def test_scenes_without_a_chunk_are_scored_too(tmp_path: Path):
+    """Columns whose margin is not empty are dropped: all of a large scene's, none of a small one's."""
+    scenes = [make_scene(number) for number in (1, 2, 3, 4)]
+    for scene in scenes[1::2]:
+        scene.xyz[:] *= np.float32(0.4)
+    evaluation = replace(ALL_FOUR.evaluate, protocols=("pointnet2",), min_inside=1.0)
+    config = replace(ALL_FOUR, evaluate=evaluation)
+    result = evaluate(ByPlace(), write_scenes(tmp_path, scenes), config, ALONE, progress=False)
+    per_scene = result["protocols"]["pointnet2"]["per_scene"]
+    assert [scene["coverage"]["chunks"] for scene in per_scene] == [0, 1, 0, 1]
+    assert [scene["pixel"]["count"] > 0 for scene in per_scene] == [False, True, False, True]
+
+
+def test_a_scene_takes_the_time_of_its_own_chunks(store: SceneStore):
+    class Slow(ByPlace):
+        def forward(self, xyz: Tensor, features: Tensor | None) -> Tensor:
+            time.sleep(0.02 * len(xyz))
+            return super().forward(xyz, features)
+
+    config = replace(ALL_FOUR, evaluate=replace(ALL_FOUR.evaluate, batch_size=50, protocols=("every_vertex",)))
+    result = evaluate(Slow(), store, config, ALONE, progress=False)
+    chunks = [scene["coverage"]["chunks"] for scene in result["protocols"]["every_vertex"]["per_scene"]]
+    assert len(set(chunks)) > 1
+    for seconds, count in zip(result["scene_seconds"], chunks, strict=True):
+        assert seconds >= 0.02 * count
+    assert sum(result["scene_seconds"]) <= result["seconds"] + 0.1  # rounded

@@ -13,7 +13,7 @@ from pointseg.config import DataConfig
 from pointseg.data.dataset import ChunkDataset, Draw
 from pointseg.data.inputs import feature_channels, point_inputs
 from pointseg.data.tiling import covering_chunks
-from pointseg.evaluation.inference import answers
+from pointseg.evaluation.inference import answers, views
 from pointseg.store import SceneStore, floor_height
 
 DATA = DataConfig(num_points=512, min_occupied=0.0)
@@ -49,8 +49,8 @@ def test_tiles_of_a_scene_are_given_like_training_chunks(store: SceneStore) -> N
             seen.append((xyz, features))
             return torch.zeros(*xyz.shape[:2], 20)
 
-    device = torch.device("cpu")
-    scored = answers(Recorder(), scene.xyz, scene.rgb, data, chunks, batch_size=3, device=device, name="a room")
+    looks = views(chunks, scene.xyz, scene.rgb, "a room")
+    scored = answers(Recorder(), looks, data, batch_size=3, device=torch.device("cpu"))
     assert len(list(scored)) == len(chunks)
     xyz, features = (torch.cat(tensors).numpy() for tensors in zip(*seen, strict=True))
     for chunk, points, values in zip(chunks, xyz, features, strict=True):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from pointseg.errors import InputError
 
 EDGE = 0.001  # metres; how far outside a column a point still belongs to it, so that rounding leaves no gap between two
 MAX_COLUMNS = 10_000  # a side; more is a wrong unit or a stray point, not a scene
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,11 @@ def deal_chunks(column: Column, data: DataConfig, rng: np.random.Generator) -> I
             yield TiledChunk(column.index[chosen], column.inside[chosen], column.center)
 
 
-def batches(chunks: Iterable[TiledChunk], size: int) -> Iterator[list[TiledChunk]]:
-    """Lists of `size` chunks; the last one holds what is left."""
-    batch: list[TiledChunk] = []
-    for chunk in chunks:
-        batch.append(chunk)
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items; the last one holds what is left."""
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
         if len(batch) == size:
             yield batch
             batch = []

@@ -24,7 +24,7 @@ from pointseg.errors import InputError
 from pointseg.evaluation.benchmark_export import benchmark_miou, pack, prepare_folder, write_scene
 from pointseg.evaluation.definitions import MEASURES, SCHEMA, TERMS
 from pointseg.evaluation.inference import evaluation_mode, load_network
-from pointseg.evaluation.protocols import SceneTally, literally_scored, score_scene, vote_labels
+from pointseg.evaluation.protocols import SceneTally, literally_scored, score_scenes
 from pointseg.evaluation.scene_files import scene_table, write_scene_counts
 from pointseg.evaluation.scoreboard import format_table, protocol_result
 from pointseg.evaluation.shown_scenes import ShownScenes
@@ -128,13 +128,13 @@ def evaluate(
     main = protocols.index("every_vertex") if "every_vertex" in protocols else 0
 
     mine = range(context.rank, len(store), context.world_size)
-    bar = progress_bar(mine, desc="evaluating", unit="scene", shown=progress and context.is_main)
+    scored = score_scenes(protocols, model, (store[number] for number in mine), config, context.device)
+    bar = progress_bar(scored, total=len(mine), desc="evaluating", unit="scene", shown=progress and context.is_main)
     with evaluation_mode(model):
-        for number in bar:
-            begun = time.monotonic()
-            scene = store[number]
-            for protocol, tally in score_scene(protocols, model, scene, config, context.device).items():
-                row = protocols.index(protocol)
+        for number, (scene, tallies, took) in zip(mine, bar, strict=True):
+            seconds[number] = took
+            for row, protocol in enumerate(protocols):
+                tally = tallies[protocol]
                 counts[row, number] = tally.counts.sum(axis=0)
                 coverage[row, number] = _coverage(scene, tally)
                 if protocol == "pointnet2_literal":
@@ -145,7 +145,6 @@ def evaluate(
                     shown.add(number, scene, tally.label)
                 if row == main and number == 0 and on_first is not None:
                     on_first(scene, tally.label)
-            seconds[number] = time.monotonic() - begun
 
     coverage = context.all_reduce_sum(torch.from_numpy(coverage)).numpy()
     if "pointnet2_literal" in protocols:  # which chunks it scores depends on the chunks of all scenes
@@ -224,10 +223,13 @@ def _predict_all(
 ) -> None:
     """Gives `on_labels` each scene of this process and the class of its every vertex, without scoring."""
     mine = range(context.rank, len(store), context.world_size)
+    scenes = (store[number] for number in mine)
+    scenes = (replace(scene, label=np.full(len(scene.xyz), IGNORE, np.uint8)) for scene in scenes)  # counted nowhere
+    scored = score_scenes(("benchmark",), model, scenes, config, context.device)
+    bar = progress_bar(scored, total=len(mine), desc="predicting", unit="scene", shown=progress and context.is_main)
     with evaluation_mode(model):
-        for number in progress_bar(mine, desc="predicting", unit="scene", shown=progress and context.is_main):
-            scene = store[number]
-            on_labels(scene, vote_labels(model, scene, config, context.device)[0])
+        for one in bar:
+            on_labels(one.scene, one.tallies["benchmark"].label)
 
 
 def _check_export(folder: Path, store: SceneStore, result: dict[str, Any]) -> None:

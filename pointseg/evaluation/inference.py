@@ -1,23 +1,23 @@
-"""A trained network and its answers for the chunks of a scene; shared by evaluation and prediction.
+"""A trained network and its answers for chunks of scenes; shared by evaluation and prediction.
 
-P points of the scene, N points of a chunk, B chunks of a batch, K outputs of the network.
+P points of a scene, N points of a chunk, B chunks of a batch, K outputs of the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from pointseg.config import Config, DataConfig
-from pointseg.data.chunks import rotate_z
 from pointseg.data.inputs import feature_channels, point_inputs
-from pointseg.data.tiling import TiledChunk, Votes, batches, covering_chunks
+from pointseg.data.tiling import TiledChunk, batches
 from pointseg.errors import InputError
 from pointseg.models import build_model
 from pointseg.rundir import RunDirectory, load_checkpoint, load_weights
@@ -59,65 +59,60 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def answers(
-    model: nn.Module,
-    xyz: np.ndarray,  # [P, 3] float32
-    rgb: np.ndarray | None,  # [P, 3] uint8; None: the network takes no colours
-    data: DataConfig,
-    chunks: Iterable[TiledChunk],
-    *,
-    batch_size: int,
-    device: torch.device,
-    name: str,
-    floor: float | None = None,
-) -> Iterator[tuple[TiledChunk, np.ndarray]]:
-    """Each chunk with the network's probabilities [N, K] float32, in the order of `chunks`.
+class View(NamedTuple):
+    """What the network sees of a chunk."""
 
-    `floor` is the height of the scene's floor, needed where `xyz` is but a part of the scene. A batch holds
-    chunks of this scene only, so that what is computed does not depend on how scenes are shared out.
+    chunk: TiledChunk
+    xyz: np.ndarray  # [N, 3] float32
+    rgb: np.ndarray | None  # [N, 3] uint8; None: the network takes no colours
+    origin: np.ndarray  # [3] float32: the centre of its column and the scene's floor
+    name: str  # what the scene is called
 
-    Raises:
-        InputError: the network answers with something that is not finite; `name` is what the scene is called.
+
+class Answer(NamedTuple):
+    chunk: TiledChunk
+    probability: np.ndarray  # [N, K] float32
+    seconds: float  # of the network: an equal share of what the chunk's batch took
+
+
+def views(
+    chunks: Iterable[TiledChunk], xyz: np.ndarray, rgb: np.ndarray | None, name: str, floor: float | None = None
+) -> Iterator[View]:
+    """Chunks of a scene of points xyz [P, 3] float32 and colours [P, 3] uint8, as the network sees them.
+
+    `floor` is the height of the scene's floor, needed where `xyz` is but a part of the scene.
     """
     floor = floor_height(xyz) if floor is None else floor
-    for batch in batches(chunks, batch_size):
-        index = np.stack([chunk.index for chunk in batch])  # [B, N]
-        colors = None if rgb is None else torch.from_numpy(rgb[index]).to(device)
-        origin = torch.tensor([[*chunk.center, floor] for chunk in batch], dtype=torch.float32, device=device)
-        points, features = point_inputs(torch.from_numpy(xyz[index]).to(device), colors, origin, data)
-        with torch.inference_mode():
-            probability = model(points, features).float().softmax(dim=-1).cpu().numpy()  # [B, N, K]
-        if not np.isfinite(probability).all():
-            raise InputError(f"checkpoint: the network's answers for {name} are not finite")
-        yield from zip(batch, probability, strict=True)
+    for chunk in chunks:
+        colors = None if rgb is None else rgb[chunk.index]
+        yield View(chunk, xyz[chunk.index], colors, np.array([*chunk.center, floor], np.float32), name)
 
 
-def vote(
-    model: nn.Module,
-    xyz: np.ndarray,  # [P, 3] float32
-    rgb: np.ndarray | None,  # [P, 3] uint8
-    data: DataConfig,
-    *,
-    outputs: int,
-    passes: int,
-    batch_size: int,
-    seed: Sequence[int],
-    device: torch.device,
-    name: str,
-    on_chunk: Callable[[], None] = lambda: None,
-) -> Votes:
-    """Sums of probabilities for every point of a scene, from chunks that cover all of it `passes` times.
+def answers(
+    model: nn.Module, seen: Iterable[View], data: DataConfig, *, batch_size: int, device: torch.device
+) -> Iterator[Answer]:
+    """The network's answer for each view, in their order; views of several scenes share batches.
 
-    The first pass takes the scene as it stands; each further one turns it about z by a random angle, which moves the
-    columns too. Pass v draws from `default_rng([*seed, v])`. `on_chunk` is called after every chunk.
+    Raises:
+        InputError: the network answers with something that is not finite.
     """
-    votes = Votes(len(xyz), outputs)
-    for number in range(passes):
-        rng = np.random.default_rng([*seed, number])
-        seen = rotate_z(xyz, rng.uniform(0, 2 * np.pi)) if number else xyz
-        chunks = covering_chunks(seen, data, rng)
-        scored = answers(model, seen, rgb, data, chunks, batch_size=batch_size, device=device, name=name)
-        for chunk, probability in scored:
-            votes.add(chunk, probability)
-            on_chunk()
-    return votes
+    for batch in batches(seen, batch_size):
+        begun = time.perf_counter()
+        # On a GPU libraries choose their kernels by the shape of a batch. All batches have the same, filled up with
+        # repeats, so that a chunk's answer depends neither on its company nor on how scenes are shared out.
+        filled = [*batch, *batch[-1:] * (batch_size - len(batch))] if device.type == "cuda" else batch
+        xyz = _stacked([view.xyz for view in filled], device)
+        rgb = None if batch[0].rgb is None else _stacked([view.rgb for view in filled], device)
+        origin = _stacked([view.origin for view in filled], device)
+        points, features = point_inputs(xyz, rgb, origin, data)
+        with torch.inference_mode():
+            probability = model(points, features).float().softmax(dim=-1).cpu().numpy()[: len(batch)]  # [B, N, K]
+        seconds = (time.perf_counter() - begun) / len(batch)
+        for view, part in zip(batch, probability, strict=True):
+            if not np.isfinite(part).all():
+                raise InputError(f"checkpoint: the network's answers for {view.name} are not finite")
+            yield Answer(view.chunk, part, seconds)
+
+
+def _stacked(arrays: list[np.ndarray], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays)).to(device)

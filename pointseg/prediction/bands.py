@@ -18,7 +18,7 @@ from torch import nn
 from pointseg.config import DataConfig
 from pointseg.data.chunks import rotate_z
 from pointseg.data.tiling import EDGE, TiledChunk, Votes, deal_chunks, even_starts, strip_columns
-from pointseg.evaluation.inference import answers
+from pointseg.evaluation.inference import answers, views
 from pointseg.store import floor_height
 
 _BIN = 0.05  # metres; places are in order of x to this precision, ...
@@ -42,7 +42,7 @@ def label_in_bands(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest outputs of every point, [P, top_k] uint8, and their mean probabilities, [P, top_k] float32.
 
-    The first pass sees the chunks of `pointseg.evaluation.inference.vote`. Each further one shifts the columns and
+    The first pass sees the chunks of `pointseg.data.tiling.covering_chunks`. Each further one shifts the columns and
     turns what the network sees of them about z, by an angle of its own.
 
     Args:
@@ -60,19 +60,11 @@ def label_in_bands(
         index, place = order.between(strip.x - data.context, strip.x + data.block + data.context)
         own, angle = xyz[index], angles[strip.number]
         band.widen(int(place.max(initial=-1)) + 1)
-        seen = answers(
-            model,
-            rotate_z(own, angle) if strip.number else own,
-            None if rgb is None else rgb[index],
-            data,
-            _chunks(own, strip, angle, data, rngs[strip.number]),
-            batch_size=batch_size,
-            device=device,
-            name=name,
-            floor=floor,
-        )
-        for chunk, answer in seen:
-            on_points(band.add(place, chunk, answer))
+        turned = rotate_z(own, angle) if strip.number else own
+        chunks = _chunks(own, strip, angle, data, rngs[strip.number])
+        seen = views(chunks, turned, None if rgb is None else rgb[index], name, floor)
+        for answer in answers(model, seen, data, batch_size=batch_size, device=device):
+            on_points(band.add(place, answer.chunk, answer.probability))
         stop = len(xyz) if following is None else order.first(following.x - EDGE)
         rows = order.index[band.start : stop]
         best[rows], probability[rows] = band.close(stop, top_k)
