@@ -90,7 +90,11 @@ def main() -> int:
             print(f"{name}: {rows[-1]}", flush=True)
         ranges = {key: spread(rows, key) for key in ("voxel_accuracy", "miou", "train_seconds")}
         table[name] = {"settings": list(VARIANTS[name]), **ranges, "seeds": rows}
-        about = {"what": f"{scenes} synthetic rooms, not ScanNet; in %", "base": [*BASE, *given.set], "machine": machine()}
+        about = {
+            "what": f"{scenes} synthetic rooms, not ScanNet; in %",
+            "base": [*BASE, *given.set],
+            "machine": machine(),
+        }
         write_json(given.out, about | {"rows": table})  # after every row: a table that is cut short is one
         write_text(given.out.with_suffix(".md"), markdown(table, scenes, given.seeds))
     print(markdown(table, scenes, given.seeds))
