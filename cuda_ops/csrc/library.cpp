@@ -70,4 +70,6 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   m.def(
       "norm_relu_backward(Tensor grad, Tensor rows, Tensor? count, Tensor mean, Tensor variance, "
       "Tensor weight, Tensor bias, float eps, bool relu) -> (Tensor, Tensor, Tensor)");
+  // Each element times 65536 / (65536 - dropped), or 0 with probability dropped / 65536; on the CPU
+  m.def("dropout(Tensor x, int seed, int dropped) -> Tensor");
 }

@@ -173,3 +173,21 @@ def norm_relu(
     """rows [R, C] -> [R, C], everything else [C]."""
     y = (rows - mean) / (variance + eps).sqrt() * weight + bias
     return y.relu() if relu else y
+
+
+def dropout(x: Tensor, seed: int, dropped: int) -> Tensor:
+    """Four elements, in the order of memory, share a number of SplitMix64: its lowest 16 bits decide the first one."""
+
+    def shift(z: Tensor, bits: int) -> Tensor:  # of 64 bits without a sign
+        return (z >> bits) & (2 ** (64 - bits) - 1)
+
+    def signed(value: int) -> int:
+        return (value + 2**63) % 2**64 - 2**63
+
+    z = (torch.arange(1, x.numel() // 4 + 2) * signed(0x9E3779B97F4A7C15)) + signed(seed)
+    z = (z ^ shift(z, 30)) * signed(0xBF58476D1CE4E5B9)
+    z = (z ^ shift(z, 27)) * signed(0x94D049BB133111EB)
+    z = z ^ shift(z, 31)
+    draws = torch.stack([shift(z, bits) & 0xFFFF for bits in (0, 16, 32, 48)], dim=1).flatten()
+    kept = (draws[: x.numel()] >= dropped).view(x.shape)
+    return torch.where(kept, x * (2**16 / max(2**16 - dropped, 1)), 0)

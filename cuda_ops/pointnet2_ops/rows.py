@@ -2,7 +2,8 @@
 
 Legend: B clouds, N points, M centres, K neighbours, R rows, S segments, C channels. Rows are float32, float64, bfloat16
 or float16; their moments, counts and parameters are float64 for float64 rows, else float32. Nothing here has a gradient
-of its own: `norm_relu_backward` is one, and the gradient of `segment_max` goes to where it found its values.
+of its own: `norm_relu_backward` is one, and the gradient of `segment_max` goes to where it found its values; that of
+`dropout` is `dropout` of the gradient, with the same seed.
 """
 
 from __future__ import annotations
@@ -77,6 +78,14 @@ def norm_relu_backward(
     return _library.norm_relu_backward(grad, rows, count, mean, variance, weight, bias, eps, relu)
 
 
+def dropout(x: Tensor, seed: int, dropped: int) -> Tensor:
+    """`x` of any shape, each element 0 with probability dropped / 65536, else times 65536 / (65536 - dropped).
+
+    An element's fate follows from the 64 bits of `seed` and its position alone, not from threads or instruction sets.
+    """
+    return _library.dropout(x, seed, dropped)
+
+
 def _moments_dtype(rows: Tensor) -> torch.dtype:
     return torch.float64 if rows.dtype == torch.float64 else torch.float32
 
@@ -113,3 +122,8 @@ def _(rows, mean, variance, weight, bias, eps, relu) -> Tensor:
 @register_fake("pointnet2_ops::norm_relu_backward")
 def _(grad, rows, count, mean, variance, weight, bias, eps, relu) -> tuple[Tensor, Tensor, Tensor]:
     return rows.new_empty(rows.shape), torch.empty_like(weight), torch.empty_like(bias)
+
+
+@register_fake("pointnet2_ops::dropout")
+def _(x: Tensor, seed: int, dropped: int) -> Tensor:
+    return x.new_empty(x.shape)

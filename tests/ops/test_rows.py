@@ -142,6 +142,27 @@ def test_neighbours_in_any_order_and_wide_indices():
     assert all(torch.equal(a, b) for a, b in zip(rows.distinct_neighbours(idx, 6), expected, strict=True))
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dropped", [0, 1, 30_000, 2**16])
+def test_dropout_equals_reference(dropped: int, dtype: torch.dtype):
+    x = torch.randn(3, 7, 97, generator=generator()).to(dtype)
+    for seed in (0, 5, -(2**63)):
+        expected = reference.dropout(x.double(), seed, dropped).to(dtype)
+        for _ in every_instruction_set():
+            torch.testing.assert_close(rows.dropout(x, seed, dropped), expected)
+    assert rows.dropout(x[:0], 3, dropped).shape == (0, 7, 97)
+
+
+def test_dropout_keeps_the_wanted_share_of_every_channel_and_row():
+    """Within five standard deviations, and neighbours are kept independently of one another."""
+    kept = (rows.dropout(torch.ones(1024, 1024), 1, 2**14) != 0).double()
+    deviation = (0.75 * 0.25 / 1024) ** 0.5
+    assert (kept.mean(dim=0) - 0.75).abs().max() < 5 * deviation
+    assert (kept.mean(dim=1) - 0.75).abs().max() < 5 * deviation
+    for a, b in ((kept[1:], kept[:-1]), (kept[:, 1:], kept[:, :-1]), (kept[:, 4:], kept[:, :-4])):
+        assert abs((a * b).mean() - 0.75**2) < 0.002
+
+
 def test_wrong_input():
     x, count = counted(10, 4, torch.float32)
     idx = torch.zeros(2, 3, 4, dtype=torch.int32)
@@ -161,6 +182,8 @@ def test_wrong_input():
         rows.distinct_neighbours(idx + 5, 5)
     with pytest.raises(ValueError, match=r"first must be \[2, 5\], got \[2, 4\]"):
         rows.distinct_neighbours(idx, 5, torch.zeros(2, 4, dtype=torch.int32))
+    with pytest.raises(ValueError, match=r"dropped must be in \[0, 65536\], got 65537"):
+        rows.dropout(x, 0, 2**16 + 1)
     with pytest.raises(ValueError, match="rows must be float32 or float64, got Long"):
         rows.first_equal_row(torch.zeros(1, 2, 3, dtype=torch.int64))
 
@@ -178,5 +201,6 @@ def test_opcheck():
         (library.segment_max, (x, start)),
         (library.first_equal_row, (x[None],)),
         (library.distinct_neighbours, (idx, None, 5)),
+        (library.dropout, (x, 7, 2**15)),
     ):
         torch.library.opcheck(operator, arguments)
