@@ -1,8 +1,6 @@
 """Every setting of an experiment with its only default; those of the networks are `config_networks.py`'s.
 
-`config_file.py` reads and writes them as YAML.
-
-A value out of range is an `InputError` that names the key.
+`config_file.py` reads and writes them as YAML. A value out of range is an `InputError` that names the setting.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pointseg.config_checks import not_negative, positive, share
+from pointseg.config_checks import OutOfRange, not_negative, positive, share
 from pointseg.config_networks import (
     LatentGNNConfig,
     LevelConfig,
@@ -81,7 +79,7 @@ class AugmentConfig:
         share(self, "thin", "flip", "mix", "input_dropout")
         for name in ("scale", "scale_axes"):
             if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be 0 or more and less than 1, got {getattr(self, name)}")
+                raise OutOfRange(f"{name} must be 0 or more and less than 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +90,7 @@ class DataConfig:
     num_points: int = 8192  # points of a chunk, drawn with replacement
     color: bool = False  # feed r, g, b in 0..1 as point features; the paper's system does not
     height: bool = False  # feed the height above the scene's floor, metres, as a point feature
-    center: bool = (
-        False  # move the block's centre to x = y = 0 and the scene's floor to z = 0, for absolute coordinates
-    )
+    center: bool = False  # move the block's centre to x = y = 0 and the scene's floor to z = 0
     block: float = 1.5  # side of a chunk's square base, metres; full height
     context: float = 0.2  # margin around the block whose points are seen but not supervised, metres
     slack: float = 0.01  # points this far outside the block are still supervised, metres
@@ -114,7 +110,7 @@ class DataConfig:
         not_negative(self, "context", "slack", "workers")
         share(self, "min_annotated", "min_occupied")
         if self.device_chunks and self.augment.mix:
-            raise InputError(f"augment.mix must be 0 with device_chunks, got {self.augment.mix}")
+            raise OutOfRange(f"augment.mix must be 0 with device_chunks, got {self.augment.mix}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +158,12 @@ class TrainConfig:
         not_negative(self, "evaluate_every", "validate_every", "keep_every")
         share(self, "bn_momentum", "bn_decay", "bn_floor", "warmup", "label_smoothing")
         if not 0 <= self.ema < 1:
-            raise InputError(f"ema must be 0 or more and less than 1, got {self.ema}")
+            raise OutOfRange(f"ema must be 0 or more and less than 1, got {self.ema}")
         if self.schedule == "onecycle" and not 0 < self.warmup < 1:
-            raise InputError(f"warmup must be between 0 and 1 with schedule onecycle, got {self.warmup}")
+            raise OutOfRange(f"warmup must be between 0 and 1 with schedule onecycle, got {self.warmup}")
+        for name, start in (("lr_floor", "lr"), ("bn_floor", "bn_momentum")):
+            if getattr(self, name) > getattr(self, start):
+                raise OutOfRange(f"{name} must be at most {start}, {getattr(self, start)}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +189,7 @@ class EvalConfig:
         positive(self, "protocols", "batch_size", "votes", "literal_batch")
         not_negative(self, "slack", "resamples", "pictures", "display_points", "seed")
         if len(set(self.protocols)) < len(self.protocols):
-            raise InputError(f"protocols must be named once each, got {', '.join(self.protocols)}")
+            raise OutOfRange(f"protocols must be named once each, got {', '.join(self.protocols)}")
         share(self, "min_inside")
 
 

@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from pointseg.config import Config, as_tree
+from pointseg.config_checks import OutOfRange
 from pointseg.errors import InputError
 
 
@@ -45,10 +46,11 @@ def parse_config(text: str, overrides: Iterable[str] = (), *, source: str = "con
     try:
         return msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
-        # msgspec ends with "... - at `$.train.lr`"; an InputError raised by __post_init__ arrives wrapped the same way.
+        # "Expected `float`, got `str` - at `$.train.lr`", or of an OutOfRange "lr must be ... - at `$.train`".
         message, _, place = str(error).partition(" - at `$")
-        key = place.rstrip("`").lstrip(".")
-        raise InputError(f"{source}: {key + ': ' if key else ''}{message[:1].lower()}{message[1:]}") from None
+        separator = "." if isinstance(error.__cause__, OutOfRange) else ": "
+        key = place.rstrip("`").lstrip(".") + separator if place else ""
+        raise InputError(f"{source}: {key}{message[:1].lower()}{message[1:]}") from None
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
 

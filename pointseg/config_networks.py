@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pointseg.config_checks import not_negative, positive, share
-from pointseg.errors import InputError
+from pointseg.config_checks import OutOfRange, not_negative, positive, share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +108,7 @@ class PointCNNConfig:
         positive(self, "head")
         share(self, "dropout")
         if len(self.encoder) < 2 or len(self.decoder) != len(self.encoder):
-            raise InputError(
+            raise OutOfRange(
                 "encoder and decoder must have the same number of layers, at least 2, "
                 f"got {len(self.encoder)} and {len(self.decoder)}"
             )
@@ -148,16 +147,16 @@ class ModelConfig:
         positive(self, "levels", "fp_mlps", "head")
         share(self, "dropout")
         if len(self.fp_mlps) != len(self.levels):
-            raise InputError(
+            raise OutOfRange(
                 f"fp_mlps must have one entry per level: {len(self.levels)} levels, got {len(self.fp_mlps)} entries"
             )
         if self.network in ("pointnet", "voxel_cnn") and self.context != "none":
-            raise InputError(
+            raise OutOfRange(
                 f"context must be none with network {self.network}, which has no levels, got {self.context}"
             )
         levels, latent = len(self._encoder()), len(self.latent_gnn.latent_dims)
         if self.context == "latent_gnn" and latent != levels:
-            raise InputError(
+            raise OutOfRange(
                 f"latent_gnn.latent_dims must have one entry per level: {levels} levels, got {latent} entries"
             )
 
