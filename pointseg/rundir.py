@@ -88,12 +88,16 @@ class RunDirectory:
             yield
 
     def create(self, config: Config, meta: dict[str, Any]) -> None:
-        """Starts a run in a folder that is free; the store will be found again from any working directory."""
+        """Starts a run in a folder that is free."""
         self.check_free()
         self._make_folder()
+        self.write_config(config)
+        write_json(self.meta_file, meta)
+
+    def write_config(self, config: Config) -> None:
+        """Writes config.yaml; the store will be found again from any working directory."""
         config = replace(config, data=replace(config.data, store=str(Path(config.data.store).absolute())))
         write_text(self.config_file, dump_config(config))
-        write_json(self.meta_file, meta)
 
     def _make_folder(self) -> None:
         try:
@@ -108,9 +112,6 @@ class RunDirectory:
 
     def load_meta(self) -> dict[str, Any]:
         return read_json(self.meta_file)
-
-    def update_meta(self, **entries: Any) -> None:
-        write_json(self.meta_file, self.load_meta() | entries)
 
     # Metrics: appended line by line; a line cut off by a crash is the only one ever lost.
 
@@ -218,10 +219,12 @@ def describe_run(*, device: torch.device, world_size: int, **entries: Any) -> di
 
 
 def _commit() -> str | None:
-    """The commit of the source tree this package runs from, "+" when it has changes; None outside a repository."""
+    """The commit of the source tree this package runs from, "+" when it has changes; None outside its repository."""
     source = Path(__file__).parent
     git = ["git", "-C", str(source)]
     try:
+        # An installed package may lie within another repository, whose commit says nothing about it.
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         status = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -27,7 +27,7 @@ from pointseg.distributed import Distributed
 from pointseg.errors import InputError
 from pointseg.rundir import RunDirectory, load_checkpoint
 from pointseg.scannet.labels import IGNORE, colorize
-from pointseg.store import SceneStore
+from pointseg.store import SceneStore, write_store
 from pointseg.training.faults import EXIT_PREEMPTED, Interrupted
 from pointseg.training.step import TrainingStep
 from pointseg.training.train import train
@@ -217,7 +217,9 @@ def test_resume_refuses_another_experiment(config: Config, tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"resume: train\.lr differs"):
         run(faster, tmp_path / "run", resume=True)
     longer = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=5))
-    assert run(longer, tmp_path / "run", resume=True).load_checkpoint()["step"] == 8
+    resumed = run(longer, tmp_path / "run", resume=True)
+    assert resumed.load_checkpoint()["step"] == 8
+    assert resumed.load_config() == longer
     with pytest.raises(InputError, match="is not a run directory"):
         run(config, tmp_path / "elsewhere", resume=True)
 
@@ -246,6 +248,32 @@ def test_evaluation_while_training_changes_nothing(config: Config, make_store, t
     scores = [line["eval"] for line in evaluated.read_metrics() if "eval" in line]
     assert len(scores) == 2
     assert 0 <= scores[0]["every_vertex"]["pixel"]["accuracy"] <= 1
+
+
+def test_an_evaluation_left_over_by_a_stop_is_done_once(config: Config, make_store, tmp_path: Path) -> None:
+    make_store("val", scenes=2, points=500, seed=9)
+    config = replace(config, train=replace(config.train, evaluate_every=2))
+    whole = run(config, tmp_path / "whole")
+    run(config, tmp_path / "parts", stop_after=3)
+    for stop in (3, None):  # the first one trains nothing
+        parts = run(config, tmp_path / "parts", resume=True, stop_after=stop)
+    assert_same(whole, parts)
+
+
+@pytest.mark.parametrize("setting", ["evaluate_every", "validate_every"])
+def test_a_split_that_cannot_be_looked_at_is_named_at_once(
+    config: Config, make_store, tmp_path: Path, setting: str
+) -> None:
+    store = SceneStore(make_store("val", scenes=1) / "val.h5")
+    config = replace(config, train=replace(config.train, **{setting: 1}))
+    for scenes, message in (
+        ([replace(store[0], label=None)], r"val\.h5: expected labelled scenes, got scene0000_00 without labels"),
+        ([], r"val\.h5: expected annotated points, got none in 0 scenes"),
+    ):
+        write_store(store.path, "val", scenes, store.meta)
+        with pytest.raises(InputError, match=message):
+            run(config, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 def test_the_progress_bar_shows_the_best_accuracy_so_far(config: Config, make_store, tmp_path: Path, capsys) -> None:
@@ -337,7 +365,8 @@ def test_a_signal_to_the_whole_process_group(config: Config, tmp_path: Path) -> 
 
 def test_a_run_can_begin_with_the_weights_of_another(config: Config, tmp_path: Path) -> None:
     first = run(config, tmp_path / "first")
-    begun = replace(config, train=replace(config.train, init=str(first.path), lr=1e-12, bn_momentum=0.0, bn_floor=0.0))
+    still = {"lr": 1e-12, "lr_floor": 0.0, "bn_momentum": 0.0, "bn_floor": 0.0}
+    begun = replace(config, train=replace(config.train, init=str(first.path), **still))
     second = run(begun, tmp_path / "second", stop_after=1)
     before, after = first.load_checkpoint()["model"], second.load_checkpoint()["model"]
     weights = [name for name in before if before[name].is_floating_point()]

@@ -93,9 +93,7 @@ def out_of_memory(step: int, chunks: int, parts: int, fitting: int | None) -> In
     return InputError(f"step {step}: out of memory with {chunks // parts} chunks at a time on a process; {advice}")
 
 
-def report_nonfinite(
-    step: Step, scan_ids: tuple[str, ...], folder: Path, context: Distributed, *, stop: bool
-) -> str | None:
+def report_nonfinite(step: Step, scan_ids: tuple[str, ...], folder: Path, context: Distributed, *, stop: bool) -> str:
     """Names a skipped step's scenes and saves this process's batch, `step_<n>_process_<rank>.pt`.
 
     Returns the message; raises it as InputError when the run is to `stop`.

@@ -81,7 +81,7 @@ class TrainingStep:
                 part, part_geometry = _rows((batch, geometry), slice(chunks // parts))
                 self._forward(self.model, part, part_geometry)[0].backward()
                 return parts
-            except (torch.OutOfMemoryError, RuntimeError):
+            except RuntimeError:  # torch.OutOfMemoryError is one
                 continue
         return None
 

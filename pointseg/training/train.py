@@ -49,7 +49,7 @@ from pointseg.training.tensorboard import LabelledScene
 from pointseg.training.validation import Validation
 from pointseg.training.window import Pace, Window
 
-# What may change when a run goes on; anything else would make it another run. (`train.epochs` too, see `_check_same`.)
+# What may change when a run goes on; anything else would make it another run. (`train.epochs` too, see `_go_on`.)
 CHANGEABLE_ON_RESUME = (
     *("train.log_every", "train.checkpoint_every", "train.keep_every", "train.evaluate_every", "train.on_nonfinite"),
     *("train.validate_every", "train.validate_chunks"),
@@ -85,14 +85,15 @@ def train(
     """
     if stop_after is not None and stop_after < 1:
         raise InputError(f"stop_after must be 1 or more, got {stop_after}")
-    store = _labelled_store(Path(config.data.store) / "train.h5")
+    store = SceneStore(Path(config.data.store) / "train.h5", CLASS_NAMES)
+    _check_labels(store)
     if config.train.evaluate_every or config.train.validate_every:
-        _evaluation_store(config)  # rather now than after the first epochs
+        _check_labels(_evaluation_store(config))  # rather now than after the first epochs
     run.load_config() if resume else run.check_free()
     context.barrier()  # every process has seen that the folder is free before the main one fills it
     with ExitStack() as held:
         context.on_main(lambda: held.enter_context(run.locked()))
-        context.on_main(lambda: (_check_same if resume else _create)(run, config, context, store))
+        context.on_main(lambda: (_go_on if resume else _create)(run, config, context, store))
         return _train(config, run, context, store, resume=resume, stop_after=stop_after, progress=progress)
 
 
@@ -171,6 +172,7 @@ def _train(
     ):
         if state.get("evaluation_due"):
             evaluate_now(first_step)
+            save(first_step, run.checkpoint_file)  # or a crash would have it evaluated, and logged, once more
         model.train()
         window.begin()
         for step, (batch, geometry) in enumerate(ahead(loader, model, context.device), first_step):
@@ -223,10 +225,6 @@ def _train(
     return window.whole_run()
 
 
-def _evaluation_store(config: Config) -> SceneStore:
-    return SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5", CLASS_NAMES)
-
-
 def _initialise(model: nn.Module, source: str) -> None:
     """Copies the weights of "pretrained", a run directory or a checkpoint, the averaged ones where it has them."""
     path = PRETRAINED if source == "pretrained" else Path(source)
@@ -235,14 +233,17 @@ def _initialise(model: nn.Module, source: str) -> None:
     load_weights(model, state.get("ema", state["model"]), path)
 
 
-def _labelled_store(path: Path) -> SceneStore:
-    store = SceneStore(path, CLASS_NAMES)
+def _evaluation_store(config: Config) -> SceneStore:
+    return SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5", CLASS_NAMES)
+
+
+def _check_labels(store: SceneStore) -> None:
+    """Raises InputError where a store cannot be trained on, or be scored while training."""
     for name, labelled in zip(store.scan_ids, store.labelled, strict=True):
         if not labelled:
-            raise InputError(f"{path}: expected labelled scenes to train on, got {name} without labels")
+            raise InputError(f"{store.path}: expected labelled scenes, got {name} without labels")
     if store.label_counts[:, :NUM_CLASSES].sum() == 0:
-        raise InputError(f"{path}: expected annotated points to train on, got none in {len(store)} scenes")
-    return store
+        raise InputError(f"{store.path}: expected annotated points, got none in {len(store)} scenes")
 
 
 def _create(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> None:
@@ -251,8 +252,8 @@ def _create(run: RunDirectory, config: Config, context: Distributed, store: Scen
     run.create(config, meta | {"store": about_store, "label_counts": store.label_counts.sum(axis=0).tolist()})
 
 
-def _check_same(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> None:
-    """Raises InputError where going on would make it another run: other settings, another store."""
+def _go_on(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> None:
+    """Notes what changed; raises InputError where that would make it another run: other settings, another store."""
     # The staircase does not know how long a run is; the other schedules end with it.
     changeable = (*CHANGEABLE_ON_RESUME, *(["train.epochs"] if _length_is_free(config) else []))
     changed = [key for key in changed_keys(run.load_config(), config) if not key.startswith(changeable)]
@@ -264,6 +265,7 @@ def _check_same(run: RunDirectory, config: Config, context: Distributed, store: 
             f"resume: {store.path} must be the store of this run, fingerprint {fingerprint}, got {store.fingerprint}; "
             "start another run to train on it"
         )
+    run.write_config(config)
 
 
 def _length_is_free(config: Config) -> bool:
