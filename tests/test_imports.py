@@ -27,7 +27,7 @@ ALLOWED = {
     "pointseg.config": {"pointseg.config_networks", "pointseg.config_checks"},
     "pointseg.config_networks": {"pointseg.config_checks"},
     "pointseg.config_checks": set(),
-    "pointseg.config_file": {"pointseg.config"},
+    "pointseg.config_file": {"pointseg.config", "pointseg.config_checks"},
     "pointseg.distributed": set(),
     "pointseg.store_format": set(),
     "pointseg.store": {"pointseg.store_format", "pointseg.store_writer"},
