@@ -95,26 +95,26 @@ def decide_cuda(torch, sources: list[Path]) -> str | None:
 
 
 def architecture_flags(nvcc: str) -> list[str]:
-    """-gencode flags for TORCH_CUDA_ARCH_LIST, or for what this toolkit knows of CUDA_ARCHITECTURES plus newest PTX."""
+    """nvcc's flags for TORCH_CUDA_ARCH_LIST, or for what this toolkit knows of CUDA_ARCHITECTURES plus newest PTX."""
     listed = os.environ.get("TORCH_CUDA_ARCH_LIST", "").replace(";", " ").split()
     if not listed:
         output = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
         known = set(output.split())
         listed = [arch for arch in CUDA_ARCHITECTURES if f"compute_{arch.replace('.', '')}" in known]
         listed[-1] += "+PTX"
-    flags = []
+    codes = []
     for entry in listed:
         match = re.fullmatch(r"(\d+)\.(\d+[af]?)(\+PTX)?", entry)
         if match is None:
             raise SystemExit(
                 f"pointnet2_ops: TORCH_CUDA_ARCH_LIST: expected entries like 9.0 or 9.0+PTX, got {entry!r}"
             )
-        arch = match[1] + match[2]
-        flags.append(f"-gencode=arch=compute_{arch},code=sm_{arch}")
+        codes.append(f"sm_{match[1]}{match[2]}")
         if match[3]:
-            flags.append(f"-gencode=arch=compute_{arch},code=compute_{arch}")
+            codes.append(f"compute_{match[1]}{match[2]}")
     say(f"CUDA architectures {' '.join(listed)}")
-    return flags
+    flags = [f"-gencode=arch=compute_{code.partition('_')[2]},code={code}" for code in codes]
+    return [*flags, f"-DPOINTNET2_ARCHITECTURES={':'.join(codes)}"]  # for cuda/architectures.cu
 
 
 def run_ninja(folder: Path, rule: str, link: str, sources: list[Path], library: Path) -> None:

@@ -24,7 +24,6 @@ TORCH = (2, 10)  # the oldest that the operators are built for
 _INSTRUCTION_SETS = ("portable", "AVX2", "AVX-512")
 _SPACE = 5e9  # bytes free that a store, a few runs and their checkpoints take
 _REINSTALL = "install the locked requirements: make env"
-_DIFFERS = "another answer than the definition"
 _REBUILD = "build it: make env, or pip install --no-build-isolation -e ."
 
 
@@ -135,17 +134,36 @@ def _cuda() -> list[Finding]:
     if toolkit and toolkit.split(".")[0] != torch.version.cuda.split(".")[0]:
         text = f"nvcc is of CUDA {toolkit}, PyTorch of {torch.version.cuda}: operators cannot be built with it"
         found.append(Finding("cuda", "problem", text, f"put the nvcc of CUDA {torch.version.cuda} first in PATH"))
+    known = torch.cuda.get_arch_list()
     for number in range(torch.cuda.device_count()):
-        major, minor = torch.cuda.get_device_capability(number)
+        capability = torch.cuda.get_device_capability(number)
         memory = torch.cuda.get_device_properties(number).total_memory / 2**30
-        text = f"{torch.cuda.get_device_name(number)}, sm_{major}{minor}, {memory:.0f} GiB"
-        known = torch.cuda.get_arch_list()
-        if not any(re.match(rf"(sm|compute)_{major}\d", arch) for arch in known):
+        text = f"{torch.cuda.get_device_name(number)}, {_architecture(capability)}, {memory:.0f} GiB"
+        if _code_for(capability, known) is None:
             fix = "install a PyTorch that is built for it"
             found.append(Finding(f"gpu {number}", "problem", f"{text}: PyTorch has code for {', '.join(known)}", fix))
         else:
             found.append(Finding(f"gpu {number}", "ok", text))
     return found
+
+
+def _architecture(capability: tuple[int, int]) -> str:
+    return f"sm_{capability[0]}{capability[1]}"
+
+
+def _code_for(capability: tuple[int, int], compiled: Iterable[str]) -> str | None:
+    """Which of the architectures that something was compiled for a card runs: its own (sm_90), else PTX (compute_90).
+
+    Machine code runs on later cards of the same major number, PTX on all later ones, both with an "a" on no other card.
+    """
+    fitting = []
+    for code in compiled:
+        kind, major, minor, only = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", code).groups()
+        built = (int(major), int(minor))
+        same = built == capability if only == "a" else built[0] == capability[0] and built <= capability
+        if same or (kind == "compute" and not only and built <= capability):
+            fitting.append((kind == "sm", built, code))
+    return max(fitting)[2] if fitting else None
 
 
 def _driver() -> str | None:
@@ -194,12 +212,48 @@ def _operators() -> list[Finding]:
     found = [Finding("operators", "ok", f"for the CPU, with {_INSTRUCTION_SETS[chosen]} instructions: {library}")]
     devices = [torch.device("cpu")]
     if pointnet2_ops.CUDA_LIBRARY and torch.cuda.is_available():
-        found.append(Finding("operators", "ok", "for CUDA"))
+        found += _cuda_operators(_compiled_architectures(library.with_name("_cuda.abi3.so")))
         devices.append(torch.device("cuda"))
     elif torch.cuda.is_available():
         fix = "POINTNET2_OPS_CUDA=1 pip install --no-build-isolation -e . (needs nvcc)"
         found.append(Finding("operators", "problem", "not built for CUDA, though there is a GPU", fix))
+    else:
+        found.append(Finding("operators", "ok", "none for CUDA are loaded: PyTorch sees no GPU"))
     return found + [finding for device in devices for finding in _tested(device)]
+
+
+def _compiled_architectures(library: Path) -> list[str]:
+    """What the CUDA library was compiled for, such as sm_80, sm_90 and compute_90."""
+    listed = ctypes.CDLL(str(library)).pointnet2_cuda_architectures
+    listed.restype = ctypes.c_char_p
+    return listed().decode().split(":")
+
+
+def _cuda_operators(compiled: list[str]) -> list[Finding]:
+    """The architectures that the operators were compiled for, against every card's."""
+    import torch
+
+    found = [Finding("operators", "ok", f"for CUDA, compiled for {', '.join(compiled)}")]
+    for number in range(torch.cuda.device_count()):
+        capability = torch.cuda.get_device_capability(number)
+        code, card = _code_for(capability, compiled), f"gpu {number} ({_architecture(capability)})"
+        if code is None:
+            text = f"{card} runs none of {', '.join(compiled)}"
+            found.append(Finding("operators", "problem", text, _rebuild_for(capability)))
+        elif code.startswith("compute"):
+            text = f"{card} has no code of its own: the driver compiles {code} when it is first used, which takes time"
+            found.append(Finding("operators", "note", text, _rebuild_for(capability)))
+        else:
+            found.append(Finding("operators", "ok", f"{card} runs {code}"))
+    return found
+
+
+def _rebuild_for(capability: tuple[int, int]) -> str:
+    architecture = ".".join(map(str, capability))
+    return (
+        f"build for this card: POINTNET2_OPS_CUDA=1 TORCH_CUDA_ARCH_LIST={architecture} "
+        "pip install --no-build-isolation -e . (with an nvcc that knows it)"
+    )
 
 
 def _import_failure(name: str) -> str | None:
@@ -212,9 +266,11 @@ def _import_failure(name: str) -> str | None:
 
 def _tested(device: Any) -> list[Finding]:
     """What the self-test found on a device."""
-    results = _self_test(device)
-    wrong = [name for name, failure in results if failure == _DIFFERS]
-    failures = [(name, failure) for name, failure in results if failure not in (None, _DIFFERS)]
+    from pointseg.self_test import DIFFERS, self_test
+
+    results = self_test(device)
+    wrong = [name for name, failure in results if failure == DIFFERS]
+    failures = [(name, failure) for name, failure in results if failure not in (None, DIFFERS)]
     found = []
     if wrong:
         text = f"wrong answers on {device.type} from {', '.join(wrong)}"
@@ -225,81 +281,10 @@ def _tested(device: Any) -> list[Finding]:
         if "no kernel image" in text:  # CUDA's words for a library that was built for other cards
             import torch
 
-            card = ".".join(map(str, torch.cuda.get_device_capability(device)))
-            fix = f"build for this card: TORCH_CUDA_ARCH_LIST={card} pip install --no-build-isolation -e ."
+            fix = _rebuild_for(torch.cuda.get_device_capability(device))
         found.append(Finding("self-test", "problem", text, fix))
     text = f"all operators agree with their definition on {device.type}, gradients too"
     return found or [Finding("self-test", "ok", text)]
-
-
-def _self_test(device: Any) -> list[tuple[str, str | None]]:
-    """Each operator and gradient on `device` beside its definition on the CPU: None where they agree, else why not."""
-    import torch
-    from pointnet2_ops import ops, reference
-
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    xyz = torch.randint(0, 256, (2, 300, 3), generator=generator) / 64.0  # squared distances are exact
-    some, features = xyz[:, :40].contiguous(), normal(2, 8, 300)
-    index = torch.randint(0, 300, (2, 40, 6), generator=generator, dtype=torch.int32)
-    three, weight = index[:, :, :3].contiguous(), torch.rand(2, 40, 3, generator=generator)
-    cases: dict[str, tuple[Any, ...]] = {
-        "furthest_point_sample": (xyz, 40),
-        "ball_query": (0.8, 16, xyz, some),
-        "three_nn": (xyz, some),
-        "gather_operation": (features, index[:, :, 0].contiguous()),
-        "grouping_operation": (features, index),
-        "three_interpolate": (features, three, weight),
-    }
-    if device.type == "cpu":  # the only device that has them
-        rows, biases = features.transpose(1, 2).contiguous(), [normal(8), normal(5)]
-        cases |= {
-            "first_in_voxel": (xyz[0], 0.3),
-            "group_mlp_max": (xyz, some, rows, index, [normal(8, 3), normal(5, 8)], biases),
-            "interpolate_mlp": (rows, three, weight, None, [normal(8, 8), normal(5, 8)], biases),
-        }
-    results = [
-        (name, _difference(getattr(ops, name), getattr(reference, name), arguments, device))
-        for name, arguments in cases.items()
-    ]
-    for name in ("gather_operation", "grouping_operation", "three_interpolate"):
-        pair = (_gradients(getattr(module, name)) for module in (ops, reference))
-        results.append((f"{name}'s gradient", _difference(*pair, cases[name], device)))
-    return results
-
-
-def _difference(
-    operator: Callable[..., Any], definition: Callable[..., Any], arguments: tuple[Any, ...], device: Any
-) -> str | None:
-    import torch
-
-    def moved(value: Any) -> Any:
-        if isinstance(value, list):
-            return [moved(one) for one in value]
-        return value.to(device) if isinstance(value, torch.Tensor) else value
-
-    expected = definition(*arguments)
-    try:
-        got = operator(*map(moved, arguments))
-    except Exception as error:
-        return _line(error)
-    pairs = zip(*((value if isinstance(value, tuple) else (value,)) for value in (got, expected)), strict=True)
-    return None if all(torch.allclose(one.cpu(), other, atol=1e-4) for one, other in pairs) else _DIFFERS
-
-
-def _gradients(operator: Callable[..., Any]) -> Callable[..., Any]:
-    """The operator's gradients with respect to its arguments of floats, instead of its result."""
-    import torch
-
-    def gradients(*arguments: Any) -> tuple[Any, ...]:
-        arguments = tuple(a.clone().requires_grad_() if a.is_floating_point() else a for a in arguments)
-        loss = operator(*arguments).square().sum()
-        return torch.autograd.grad(loss, [a for a in arguments if a.is_floating_point()])
-
-    return gradients
 
 
 def _threads() -> list[Finding]:

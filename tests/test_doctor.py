@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pointnet2_ops
 import pytest
 import torch
 
 from pointseg.cli import main
-from pointseg.doctor import Finding, examine, format_findings
+from pointseg.doctor import Finding, _code_for, examine, format_findings
 
 
 def problems(tmp_path: Path) -> list[Finding]:
@@ -103,6 +104,66 @@ def test_library_for_other_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (found,) = problems(tmp_path)
     assert found.text.startswith("three_nn cannot run on cpu: CUDA error: no kernel image")
     assert "TORCH_CUDA_ARCH_LIST=9.0 pip install" in found.fix
+
+
+def pretend_cards(monkeypatch: pytest.MonkeyPatch, capabilities: list[tuple[int, int]], compiled: list[str]) -> None:
+    """A machine with cards that are not there: what torch and the CUDA library would say."""
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    for name, answer in {
+        "is_available": lambda: True,
+        "device_count": lambda: len(capabilities),
+        "get_arch_list": lambda: ["sm_75", "sm_80", "sm_90", "compute_120"],
+        "get_device_capability": lambda number: capabilities[number],
+        "get_device_name": lambda number: f"card {number}",
+        "get_device_properties": lambda _: SimpleNamespace(total_memory=80 * 2**30),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+    monkeypatch.setattr(pointnet2_ops, "CUDA_LIBRARY", True)
+    monkeypatch.setattr("pointseg.doctor._driver", lambda: "580.1")
+    monkeypatch.setattr("pointseg.doctor._toolkit", lambda: "13.0")
+    monkeypatch.setattr("pointseg.doctor._compiled_architectures", lambda _: compiled)
+    monkeypatch.setattr("pointseg.self_test.self_test", lambda _: [("three_nn", None)])
+
+
+def test_compiled_architectures_against_the_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An A100 with code of its own, an RTX 3090 that runs it too, an H100 with PTX only, a V100 with nothing."""
+    pretend_cards(monkeypatch, [(8, 0), (8, 6), (9, 0), (7, 0)], ["sm_75", "sm_80", "compute_80"])
+    findings = [
+        f for f in examine(tmp_path, tmp_path) if f.about in ("operators", "gpu 3") and "for the CPU" not in f.text
+    ]
+    assert [(finding.state, finding.text) for finding in findings] == [
+        ("problem", "card 3, sm_70, 80 GiB: PyTorch has code for sm_75, sm_80, sm_90, compute_120"),
+        ("ok", "for CUDA, compiled for sm_75, sm_80, compute_80"),
+        ("ok", "gpu 0 (sm_80) runs sm_80"),
+        ("ok", "gpu 1 (sm_86) runs sm_80"),
+        ("note", "gpu 2 (sm_90) has no code of its own: the driver compiles compute_80 when it is first used, "
+        "which takes time"),
+        ("problem", "gpu 3 (sm_70) runs none of sm_75, sm_80, compute_80"),
+    ]  # fmt: skip
+    assert findings[0].fix == "install a PyTorch that is built for it"
+    assert "POINTNET2_OPS_CUDA=1 TORCH_CUDA_ARCH_LIST=9.0 pip install" in findings[4].fix
+    assert "POINTNET2_OPS_CUDA=1 TORCH_CUDA_ARCH_LIST=7.0 pip install" in findings[5].fix
+
+
+@pytest.mark.parametrize(
+    ("card", "compiled", "runs"),
+    [
+        ((9, 0), ["sm_90a", "sm_80"], "sm_90a"),
+        ((12, 1), ["sm_100a", "compute_100a"], None),  # code with an "a" runs on that card alone
+        ((10, 3), ["sm_100f", "sm_103"], "sm_103"),
+        ((12, 0), ["sm_75", "compute_90", "compute_100"], "compute_100"),
+        ((8, 0), ["sm_86", "sm_89", "compute_86"], None),  # code for later cards
+    ],
+)
+def test_which_code_a_card_runs(card: tuple[int, int], compiled: list[str], runs: str | None):
+    assert _code_for(card, compiled) == runs
+
+
+def test_without_a_gpu_it_says_so(tmp_path: Path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    texts = [finding.text for finding in examine(tmp_path, tmp_path) if finding.about == "operators"]
+    assert texts[1] == "none for CUDA are loaded: PyTorch sees no GPU"
 
 
 def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -82,7 +82,8 @@ ALLOWED = {
     "pointseg.demo": {"pointseg"},
     "pointseg.explain": {"pointseg"},
     "pointseg.reproduction": {"pointseg"},
-    "pointseg.doctor": {"pointnet2_ops", "pointseg.store"},
+    "pointseg.doctor": {"pointnet2_ops", "pointseg.store", "pointseg.self_test"},
+    "pointseg.self_test": {"pointnet2_ops"},
     "pointseg.cli": {"pointseg"},
     "pointseg.__main__": {"pointseg.cli"},
 }

@@ -126,6 +126,7 @@ class TestCuda:
             "-gencode=arch=compute_90a,code=sm_90a",
             "-gencode=arch=compute_90a,code=compute_90a",
         ]
+        assert "-DPOINTNET2_ARCHITECTURES=sm_86:sm_90a:compute_90a" in builder.calls("nvcc")[0].split()
         result = builder.run(TORCH_CUDA_ARCH_LIST="Hopper")
         assert result.returncode != 0
         assert "expected entries like 9.0 or 9.0+PTX, got 'Hopper'" in last_line(result)

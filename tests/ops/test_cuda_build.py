@@ -49,6 +49,10 @@ def test_every_source_is_in_the_library(library: Path) -> None:
         assert op.encode() + b"\0" in strings, f"{op} is not registered"
 
 
+def test_the_library_says_what_it_was_compiled_for(library: Path) -> None:
+    assert b"\0sm_80:sm_90\0" in library.read_bytes()
+
+
 def test_only_the_stable_abi_is_used(library: Path) -> None:
     """C functions of the stable ABI, libc and libstdc++; the CUDA runtime is linked statically."""
     symbols = [name for name in undefined_symbols(library) if "@" not in name]
