@@ -42,15 +42,15 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   m.def("three_interpolate_weight_backward(Tensor grad, Tensor features, Tensor idx) -> Tensor");
 
   // Layers on rows that are never written out; float32 on the CPU, no gradient. weights[i] [Ci, C(i-1)],
-  // biases[i] [Ci]. xyz [B, N, 3], new_xyz [B, M, 3], features [B, N, C0], idx [B, M, K] -> [B, M, Cl];
-  // weights[0] is [C0, 3]
+  // biases[i] [Ci]. bfloat16: products may be of such numbers. xyz [B, N, 3], new_xyz [B, M, 3], features [B,
+  // N, C0], idx [B, M, K] -> [B, M, Cl]; weights[0] is [C0, 3]
   m.def(
       "group_mlp_max(Tensor xyz, Tensor new_xyz, Tensor? features, Tensor idx, Tensor[] weights, "
-      "Tensor[] biases) -> Tensor");
+      "Tensor[] biases, bool bfloat16=False) -> Tensor");
   // features [B, M, C], idx and weight [B, N, 3], skip [B, N, C] -> [B, N, Cl]
   m.def(
       "interpolate_mlp(Tensor features, Tensor idx, Tensor weight, Tensor? skip, Tensor[] weights, "
-      "Tensor[] biases) -> Tensor");
+      "Tensor[] biases, bool bfloat16=False) -> Tensor");
 
   // Training on the CPU with each distinct row computed once; no gradient but by the backward operator.
   // rows [B, N, C] -> int32 [B, N], the first row of the cloud that is equal

@@ -210,7 +210,9 @@ def _(grad: Tensor, features: Tensor, idx: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Layers on rows that are never written out: for evaluation, float32 on the CPU, no gradient.
+# Layers on rows that are never written out: for evaluation, float32 on the CPU, no gradient. With bfloat16, and a CPU
+# that multiplies such numbers (AVX512-BF16), each layer but the first of group_mlp_max rounds its input and weight to
+# them and adds up in float32.
 
 
 def group_mlp_max(
@@ -220,6 +222,8 @@ def group_mlp_max(
     idx: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
+    *,
+    bfloat16: bool = False,
 ) -> Tensor:
     """A chain of linear layers with ReLU on each neighbourhood, then the maximum over the neighbours.
 
@@ -227,7 +231,7 @@ def group_mlp_max(
     least one. The first layer is relu(weights[0] (xyz_j - new_xyz) + biases[0] + features_j): weights[0] is [C0, 3],
     and features [B, N, C0] is what each point adds, or None. Returns [B, M, C of the last layer].
     """
-    return _library.group_mlp_max(xyz, new_xyz, features, idx, list(weights), list(biases))
+    return _library.group_mlp_max(xyz, new_xyz, features, idx, list(weights), list(biases), bfloat16)
 
 
 def interpolate_mlp(
@@ -237,22 +241,24 @@ def interpolate_mlp(
     skip: Tensor | None,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
+    *,
+    bfloat16: bool = False,
 ) -> Tensor:
     """A chain of linear layers with ReLU between them on relu(three_interpolate(features, idx, weight) + skip).
 
     features: [B, M, C], channels last; idx and weight: [B, N, 3]; skip: [B, N, C] or None. weights[i]: [Ci, C(i-1)],
     biases[i]: [Ci], at least one; no ReLU follows the last. Returns [B, N, C of the last layer].
     """
-    return _library.interpolate_mlp(features, idx, weight, skip, list(weights), list(biases))
+    return _library.interpolate_mlp(features, idx, weight, skip, list(weights), list(biases), bfloat16)
 
 
 @register_fake("pointnet2_ops::group_mlp_max")
-def _(xyz, new_xyz, features, idx, weights, biases) -> Tensor:
+def _(xyz, new_xyz, features, idx, weights, biases, bfloat16=False) -> Tensor:
     return xyz.new_empty((*new_xyz.shape[:2], weights[-1].shape[0]))
 
 
 @register_fake("pointnet2_ops::interpolate_mlp")
-def _(features, idx, weight, skip, weights, biases) -> Tensor:
+def _(features, idx, weight, skip, weights, biases, bfloat16=False) -> Tensor:
     return features.new_empty((*idx.shape[:2], weights[-1].shape[0]))
 
 

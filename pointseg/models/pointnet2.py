@@ -206,7 +206,8 @@ class SetAbstraction(nn.Module):
             elif _fuses(self, xyz):
                 own = None if own is None else own.float()
                 weights, biases = _affine_maps(rest)
-                pooled.append(group_mlp_max(xyz, centres, own, index, [weight[:, :3], *weights], [bias, *biases]))
+                weights, biases = [weight[:, :3], *weights], [bias, *biases]
+                pooled.append(group_mlp_max(xyz, centres, own, index, weights, biases, bfloat16=_in_bfloat16()))
                 continue
             else:
                 offset = group_rows(xyz, index) - centres.unsqueeze(2)  # [B, M, K, 3]
@@ -257,7 +258,8 @@ class FeaturePropagation(nn.Module):
         own = None if skip is None else F.linear(skip, own)
         if _fuses(self, weights) and (rest or then):
             own = None if own is None else own.float()
-            y = interpolate_mlp(source.float(), nearest, weights, own, *_affine_maps([*rest, *then]))
+            maps = _affine_maps([*rest, *then])
+            y = interpolate_mlp(source.float(), nearest, weights, own, *maps, bfloat16=_in_bfloat16())
             y = y if then else y.relu_()
             return y if distinct is None else distinct.back(y)
         y = interpolate_rows(source, nearest, weights)
@@ -282,13 +284,12 @@ class Head(nn.Sequential):
 
 
 def _fuses(module: nn.Module, x: Tensor) -> bool:
-    """Whether the fused operators are used: inference in float32 on the CPU.
+    """Whether the fused operators are used: inference on the CPU, of float32 points."""
+    return not module.training and not torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == torch.float32
 
-    Under autocast too, unless the machine has instructions for bfloat16: then plain matrix products are faster.
-    """
-    if module.training or torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32:
-        return False
-    return not (torch.is_autocast_enabled("cpu") and torch.cpu._is_avx512_bf16_supported())
+
+def _in_bfloat16() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def _affine_maps(layers: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:

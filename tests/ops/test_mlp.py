@@ -26,6 +26,8 @@ def chain(inputs: int, widths: Sequence[int]) -> tuple[list[Tensor], list[Tensor
 
 
 def check(operator: str, *arguments: Tensor | list[Tensor] | None) -> None:
+    """In float32 and with products of bfloat16, of which a number of unit size has 8 bits."""
+
     def doubled(x):
         if isinstance(x, list):
             return [part.double() for part in x]
@@ -35,6 +37,8 @@ def check(operator: str, *arguments: Tensor | list[Tensor] | None) -> None:
     for name in every_instruction_set():
         got = getattr(ops, operator)(*arguments)
         torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5, msg=lambda text, n=name: n + text)
+        half = getattr(ops, operator)(*arguments, bfloat16=True)
+        torch.testing.assert_close(half.double(), expected, rtol=0.02, atol=0.02, msg=lambda text, n=name: n + text)
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
@@ -67,13 +71,29 @@ def test_one_neighbour_and_no_centres():
     assert ops.group_mlp_max(xyz, xyz[:, :0], None, idx[:, :0], weights, biases).shape == (2, 0, 8)
 
 
+def test_bfloat16_rounds_rows_and_weights_where_the_machine_multiplies_them():
+    draw = generator()
+    features, idx = torch.randn(1, 40, 33, generator=draw), torch.randint(40, (1, 300, 3), generator=draw)
+    arguments = features, idx, torch.tensor([1.0, 0.0, 0.0]).expand(1, 300, 3), None
+    weights, biases = chain(33, (70,))
+    rounded = [x.bfloat16().float() for x in (features, *weights)]
+    expected = reference.interpolate_mlp(rounded[0], *arguments[1:], rounded[1:], biases).bfloat16().float()
+    for name in every_instruction_set():
+        got = ops.interpolate_mlp(*arguments, weights, biases, bfloat16=True)
+        if name == "avx512" and torch.cpu._is_avx512_bf16_supported():
+            assert (got == expected).float().mean() > 0.99  # the order of a sum may change its last digit
+        else:
+            assert torch.equal(got, ops.interpolate_mlp(*arguments, weights, biases))
+
+
 def test_nan_arrives_at_the_output():
     xyz = room(1, 50)
     weights, biases = chain(3, (16, 16))
     weights[0][3, 0] = torch.nan
     idx = ops.ball_query(0.4, 20, xyz, xyz[:, :9])
     for _ in every_instruction_set():
-        assert ops.group_mlp_max(xyz, xyz[:, :9], None, idx, weights, biases).isnan().all()
+        for bfloat16 in (False, True):
+            assert ops.group_mlp_max(xyz, xyz[:, :9], None, idx, weights, biases, bfloat16=bfloat16).isnan().all()
 
 
 def test_wrong_input():

@@ -47,7 +47,7 @@ struct Chain {
 
 static Tensor group_mlp_max_cpu(const Tensor& points, const Tensor& centres, const std::optional<Tensor>& own,
                                 const Tensor& index, const std::vector<Tensor>& weights,
-                                const std::vector<Tensor>& biases) {
+                                const std::vector<Tensor>& biases, bool bfloat16) {
   const Chain chain(weights, biases, 3);
   const Tensor xyz = dense_float(points, "xyz", {-1, -1, 3});
   const int64_t B = xyz.size(0), N = xyz.size(1), width = chain.layers[0].out;
@@ -61,14 +61,14 @@ static Tensor group_mlp_max_cpu(const Tensor& points, const Tensor& centres, con
   if (own) features = dense_float(*own, "features", {B, N, width});
   Tensor output = torch::stable::new_empty(xyz, {B, M, chain.layers.back().out});
   group_mlp_max({data_of<float>(xyz), data_of<float>(new_xyz), features ? data_of<float>(*features) : nullptr,
-                 data_of<int32_t>(idx), B, N, M, K, chain.layers},
+                 data_of<int32_t>(idx), B, N, M, K, chain.layers, bfloat16},
                 mutable_data_of<float>(output), torch_threads());
   return output;
 }
 
 static Tensor interpolate_mlp_cpu(const Tensor& coarse, const Tensor& index, const Tensor& shares,
                                   const std::optional<Tensor>& own, const std::vector<Tensor>& weights,
-                                  const std::vector<Tensor>& biases) {
+                                  const std::vector<Tensor>& biases, bool bfloat16) {
   const Tensor features = dense_float(coarse, "features", {-1, -1, -1});
   const int64_t B = features.size(0), M = features.size(1), C = features.size(2);
   const Chain chain(weights, biases, C);
@@ -80,7 +80,7 @@ static Tensor interpolate_mlp_cpu(const Tensor& coarse, const Tensor& index, con
   if (own) skip = dense_float(*own, "skip", {B, N, C});
   Tensor output = torch::stable::new_empty(features, {B, N, chain.layers.back().out});
   interpolate_mlp({data_of<float>(features), skip ? data_of<float>(*skip) : nullptr, data_of<float>(weight),
-                   data_of<int32_t>(idx), B, N, M, C, chain.layers},
+                   data_of<int32_t>(idx), B, N, M, C, chain.layers, bfloat16},
                   mutable_data_of<float>(output), torch_threads());
   return output;
 }

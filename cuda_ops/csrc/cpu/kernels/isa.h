@@ -24,6 +24,16 @@ inline Isa best_isa() {
   return kPortable;
 }
 
+// Whether products of bfloat16 may be used beside kAvx512.
+inline bool has_bfloat16() {
+#if POINTNET2_X86
+  static const bool has = __builtin_cpu_supports("avx512bf16");
+  return has;
+#else
+  return false;
+#endif
+}
+
 // For the tests: every path must give the same indices.
 inline std::atomic<int>& isa_cell() {
   static std::atomic<int> cell{best_isa()};

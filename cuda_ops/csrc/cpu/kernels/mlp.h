@@ -1,5 +1,7 @@
 // Chains of linear layers with ReLU on a tile of rows that stays in the cache from the first layer to the
-// last. Float32; sums are in the order of the inputs, fused where the instruction set fuses them.
+// last. Float32; sums are in the order of the inputs, fused where the instruction set fuses them. With
+// `bfloat16`, and a machine that multiplies such numbers, weights and rows are rounded to them; sums stay
+// float32.
 //
 // Rows come from neighbourhoods (group_mlp_max) or from interpolation (interpolate_mlp). The first layer is
 // given in parts: what a source point contributes is computed once a point, before.
@@ -32,6 +34,7 @@ struct GroupMlp {
   const int32_t* idx;  // [B, M, K]
   int64_t B, N, M, K;
   std::vector<LinearLayer> layers;
+  bool bfloat16;
 };
 
 // out [B, N, last width]: the chain of `layers`, the last of them without ReLU, on
@@ -41,21 +44,35 @@ struct InterpolateMlp {
   const int32_t* idx;                     // [B, N, 3]
   int64_t B, N, M, C;
   std::vector<LinearLayer> layers;
+  bool bfloat16;
 };
 
 }  // namespace pointnet2
 
 #define POINTNET2_FILE "mlp.h"
+#define POINTNET2_BFLOAT16
 #include "foreach_isa.h"
 
 namespace pointnet2 {
 
+#if POINTNET2_X86
+#define POINTNET2_DISPATCH_BFLOAT16(call)                          \
+  do {                                                             \
+    if (job.bfloat16 && active_isa() == kAvx512 && has_bfloat16()) \
+      avx512bf16::call;                                            \
+    else                                                           \
+      POINTNET2_DISPATCH(active_isa(), call);                      \
+  } while (false)
+#else
+#define POINTNET2_DISPATCH_BFLOAT16(call) POINTNET2_DISPATCH(active_isa(), call)
+#endif
+
 inline void group_mlp_max(const GroupMlp& job, float* out, const Threads& threads) {
-  POINTNET2_DISPATCH(active_isa(), group_mlp_max(job, out, threads));
+  POINTNET2_DISPATCH_BFLOAT16(group_mlp_max(job, out, threads));
 }
 
 inline void interpolate_mlp(const InterpolateMlp& job, float* out, const Threads& threads) {
-  POINTNET2_DISPATCH(active_isa(), interpolate_mlp(job, out, threads));
+  POINTNET2_DISPATCH_BFLOAT16(interpolate_mlp(job, out, threads));
 }
 
 }  // namespace pointnet2
@@ -66,40 +83,80 @@ inline void interpolate_mlp(const InterpolateMlp& job, float* out, const Threads
 namespace pointnet2 {
 namespace POINTNET2_ISA {
 
+// A Number is what a layer multiplies and a tile holds. The products of kTogether of them are added at once:
+// a Factors is that many for each lane.
+#if POINTNET2_ISA_LEVEL == 3
+using namespace avx512;
+using avx512::load;
+using avx512::multiply_add;
+using avx512::store;
+
+struct Number {
+  uint16_t bfloat16;
+};
+struct Factors {
+  __m512bh v;
+};
+constexpr int kTogether = 2;
+
+POINTNET2_INLINE Number to_number(float a) {
+  Number number;
+  const __m128bh rounded = _mm_cvtneps_pbh(_mm_set_ss(a));
+  std::memcpy(&number, &rounded, sizeof(number));
+  return number;
+}
+POINTNET2_INLINE Pack<float> load(const Number* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
+}
+POINTNET2_INLINE void store(Number* p, Pack<float> a) {
+  const __m256bh rounded = _mm512_cvtneps_pbh(a.v);
+  std::memcpy(p, &rounded, sizeof(rounded));
+}
+POINTNET2_INLINE Factors load_factors(const Number* p) {
+  return {reinterpret_cast<__m512bh>(_mm512_loadu_si512(p))};
+}
+POINTNET2_INLINE Factors broadcast_factors(const Number* p) {
+  int32_t pair;
+  std::memcpy(&pair, p, sizeof(pair));
+  return {reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair))};
+}
+POINTNET2_INLINE Pack<float> multiply_add(Factors a, Factors b, Pack<float> c) {
+  return {_mm512_dpbf16_ps(c.v, a.v, b.v)};
+}
+#else
+using Number = float;
+using Factors = Pack<float>;
+constexpr int kTogether = 1;
+
+POINTNET2_INLINE Number to_number(float a) { return a; }
+POINTNET2_INLINE Factors load_factors(const Number* p) { return load(p); }
+POINTNET2_INLINE Factors broadcast_factors(const Number* p) { return broadcast(*p); }
+#endif
+
 // Rows and packs of outputs that are summed in registers at a time.
-constexpr int kBlockRows = POINTNET2_ISA_LEVEL == 2 ? 8 : POINTNET2_ISA_LEVEL == 1 ? 6 : 4;
-constexpr int kBlockPacks = POINTNET2_ISA_LEVEL == 2 ? 2 : 1;
+constexpr int kBlockRows = POINTNET2_ISA_LEVEL >= 2 ? 8 : POINTNET2_ISA_LEVEL == 1 ? 6 : 4;
+constexpr int kBlockPacks = POINTNET2_ISA_LEVEL >= 2 ? 2 : 1;
 constexpr int kPanel = kBlockPacks * kLanes;
 constexpr int64_t kTileRows = 96;  // worth reading the weights for; a multiple of kBlockRows
 
 POINTNET2_INLINE int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-// A pack of the first `n` values at p, zeros after them.
-POINTNET2_INLINE Pack<float> load_part(const float* p, int64_t n) {
-  if (n >= kLanes) return load(p);
-  float padded[kLanes] = {};
-  std::memcpy(padded, p, static_cast<size_t>(n) * sizeof(float));
-  return load(padded);
-}
-
-POINTNET2_INLINE void store_part(float* p, Pack<float> a, int64_t n) {
-  if (n >= kLanes) return store(p, a);
-  float padded[kLanes];
-  store(padded, a);
-  std::memcpy(p, padded, static_cast<size_t>(n) * sizeof(float));
-}
-
-// A layer with its weights as panels [in, kPanel], one after another, as `dense` reads them.
+// A layer with its weights as panels [in / kTogether, kPanel, kTogether], one after another, as `dense` reads
+// them.
 struct PackedLayer {
-  Buffer<float> panels, bias;
-  int64_t in = 0, out = 0, width = 0;  // width: out, rounded up to whole panels
+  Buffer<Number> panels;
+  Buffer<float> bias;
+  int64_t in = 0, width = 0;  // the layer's, rounded up to whole factors and whole panels
 
   void pack(const LinearLayer& layer) {
-    in = layer.in, out = layer.out, width = round_up(out, kPanel);
-    float* to = panels.resize(width * in);
+    const int64_t out = layer.out;
+    in = round_up(layer.in, kTogether), width = round_up(out, kPanel);
+    Number* to = panels.resize(width * in);
     for (int64_t o = 0; o < width; ++o)
       for (int64_t i = 0; i < in; ++i)
-        to[(o / kPanel * in + i) * kPanel + o % kPanel] = o < out ? layer.weight[o * in + i] : 0.0f;
+        to[(o / kPanel * in + i / kTogether * kTogether) * kPanel + o % kPanel * kTogether + i % kTogether] =
+            to_number(o < out && i < layer.in ? layer.weight[o * layer.in + i] : 0.0f);
     bias.resize(width);
     for (int64_t o = 0; o < width; ++o) bias[o] = o < out ? layer.bias[o] : 0.0f;
   }
@@ -107,20 +164,21 @@ struct PackedLayer {
 
 // y [rows, layer.width] = layer(x [rows, stride]) of rows in whole blocks; ReLU if asked for.
 template <bool relu>
-inline void dense(const PackedLayer& layer, const float* x, int64_t stride, int64_t rows, float* y) {
+inline void dense(const PackedLayer& layer, const Number* x, int64_t stride, int64_t rows, Number* y) {
   const Pack<float> zero = broadcast(0.0f);
   for (int64_t panel = 0; panel < layer.width; panel += kPanel) {
-    const float* weight = layer.panels.data() + panel * layer.in;
+    const Number* weight = layer.panels.data() + panel * layer.in;
     for (int64_t row = 0; row < rows; row += kBlockRows) {
       Pack<float> sum[kBlockRows][kBlockPacks];
       for (auto& of_row : sum)
         for (int p = 0; p < kBlockPacks; ++p) of_row[p] = load(layer.bias.data() + panel + p * kLanes);
-      for (int64_t i = 0; i < layer.in; ++i) {
-        Pack<float> w[kBlockPacks];
-        for (int p = 0; p < kBlockPacks; ++p) w[p] = load(weight + i * kPanel + p * kLanes);
+      for (int64_t i = 0; i < layer.in; i += kTogether) {
+        Factors w[kBlockPacks];
+        for (int p = 0; p < kBlockPacks; ++p)
+          w[p] = load_factors(weight + i * kPanel + p * kLanes * kTogether);
 #pragma GCC unroll 8
         for (int r = 0; r < kBlockRows; ++r) {
-          const Pack<float> value = broadcast(x[(row + r) * stride + i]);
+          const Factors value = broadcast_factors(x + (row + r) * stride + i);
           for (int p = 0; p < kBlockPacks; ++p) sum[r][p] = multiply_add(value, w[p], sum[r][p]);
         }
       }
@@ -138,19 +196,19 @@ class Tile {
     int64_t width = first_width;
     for (const PackedLayer& layer : layers) width = std::max(width, layer.width);
     const int64_t size = round_up(rows, kBlockRows) * width;
-    for (Buffer<float>& buffer : buffers_) std::fill_n(buffer.resize(size), size, 0.0f);
+    for (Buffer<Number>& buffer : buffers_) std::fill_n(buffer.resize(size), size, to_number(0.0f));
   }
 
-  float* input() { return buffers_[0].data(); }
+  Number* input() { return buffers_[0].data(); }
 
   // The last layer's outputs [rows, its width] of the inputs [rows, stride].
   template <bool relu_last>
-  const float* run(int64_t rows, int64_t stride) {
+  const Number* run(int64_t rows, int64_t stride) {
     rows = round_up(rows, kBlockRows);
     int from = 0;
     for (size_t i = 0; i < layers_.size(); ++i, from ^= 1) {
-      const float* x = buffers_[from].data();
-      float* y = buffers_[from ^ 1].data();
+      const Number* x = buffers_[from].data();
+      Number* y = buffers_[from ^ 1].data();
       if (relu_last || i + 1 < layers_.size())
         dense<true>(layers_[i], x, stride, rows, y);
       else
@@ -162,7 +220,7 @@ class Tile {
 
  private:
   const std::vector<PackedLayer>& layers_;
-  Buffer<float> buffers_[2];
+  Buffer<Number> buffers_[2];
 };
 
 inline std::vector<PackedLayer> pack_layers(const LinearLayer* layers, size_t count, const Threads& threads) {
@@ -200,7 +258,7 @@ inline void group_mlp_max(const GroupMlp& job, float* out, const Threads& thread
           const float *a = job.xyz + 3 * point, *b = job.new_xyz + 3 * centre;
           const Pack<float> x = broadcast(a[0] - b[0]), y = broadcast(a[1] - b[1]),
                             z = broadcast(a[2] - b[2]);
-          float* to = tile.input() + rows++ * width;
+          Number* to = tile.input() + rows++ * width;
           for (int64_t c = 0; c < width; c += kLanes) {
             const float* column = affine.data() + c;
             Pack<float> sum = multiply_add(x, load(column), load(column + 3 * width));
@@ -213,7 +271,7 @@ inline void group_mlp_max(const GroupMlp& job, float* out, const Threads& thread
         }
       }
       starts.push_back(rows);
-      const float* y = tile.run<true>(rows, width);
+      const Number* y = tile.run<true>(rows, width);
       const int64_t stride = layers.empty() ? width : layers.back().width;
       for (int64_t i = 0; first_centre + i < centre; ++i) {
         for (int64_t c = 0; c < channels; c += kLanes) {
@@ -251,10 +309,11 @@ inline void interpolate_mlp(const InterpolateMlp& job, float* out, const Threads
           store(tile.input() + row * width + c, max(broadcast(0.0f), sum));
         }
       }
-      const float* y = tile.run<false>(rows, width);
+      const Number* y = tile.run<false>(rows, width);
       for (int64_t row = 0; row < rows; ++row)
-        std::memcpy(out + (start + row) * channels, y + row * layers.back().width,
-                    static_cast<size_t>(channels) * sizeof(float));
+        for (int64_t c = 0; c < channels; c += kLanes)
+          store_part(out + (start + row) * channels + c, load(y + row * layers.back().width + c),
+                     channels - c);
     }
   });
 }

@@ -65,6 +65,21 @@ POINTNET2_INLINE Pack<T> replace_lane(Pack<T> a, Bits lane_bit, Pack<T> b) {
   return select(from_bits<T>(lane_bit), b, a);
 }
 
+// A pack of the first `n` values at p, zeros after them.
+POINTNET2_INLINE Pack<float> load_part(const float* p, int64_t n) {
+  if (n >= kLanes) return load(p);
+  float padded[kLanes] = {};
+  std::memcpy(padded, p, static_cast<size_t>(n) * sizeof(float));
+  return load(padded);
+}
+
+POINTNET2_INLINE void store_part(float* p, Pack<float> a, int64_t n) {
+  if (n >= kLanes) return store(p, a);
+  float padded[kLanes];
+  store(padded, a);
+  std::memcpy(p, padded, static_cast<size_t>(n) * sizeof(float));
+}
+
 // Stores the lanes whose bit is set one after another, in lane order; returns how many. Writes up to 16
 // values.
 POINTNET2_INLINE int compress_store(int32_t* out, Bits bits, const int32_t* from) {
