@@ -210,9 +210,9 @@ def _(grad: Tensor, features: Tensor, idx: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Layers on rows that are never written out: for evaluation, float32 on the CPU, no gradient. With bfloat16, and a CPU
-# that multiplies such numbers (AVX512-BF16), each layer but the first of group_mlp_max rounds its input and weight to
-# them and adds up in float32.
+# Layers on rows that are never written out: for evaluation, float32 on the CPU, no gradient. With bfloat16, on a CPU
+# that multiplies such numbers (AVX512-BF16), inputs, weights and outputs of all layers but the first of group_mlp_max
+# are rounded to them; sums stay float32.
 
 
 def group_mlp_max(
