@@ -11,6 +11,7 @@ import torch
 
 from pointseg.config import Config
 from pointseg.distributed import distributed_context
+from pointseg.errors import InputError
 from pointseg.evaluation.evaluate import evaluate_run
 from pointseg.rundir import RunDirectory, read_json
 from pointseg.scannet.preprocess import preprocess
@@ -31,12 +32,16 @@ def finished_run(path: Path, config: Config) -> dict[str, Any]:
     Returns:
         seed, `voxel_accuracy` (4.84 cm) and `miou` (same voxels) in % by the first protocol, and `train_seconds`, the
         time from a logged line to the next, added up: it does not count pauses.
+
+    Raises:
+        InputError: a run of other settings is there, whose scores are not these.
     """
     run = RunDirectory(path)
+    if run.config_file.exists() and (changed := run.changed_settings(config)):
+        raise InputError(f"{path} holds a run with another {changed[0]}; remove it, or take another --work folder")
     if not run.eval_file.exists():
         with distributed_context() as context:
-            resume = run.checkpoint_file.exists()
-            train(run.load_config() if resume else config, run, context, resume=resume)
+            train(config, run, context, resume=run.checkpoint_file.exists())
             evaluate_run(run, context)
     overall = read_json(run.eval_file)["protocols"][config.evaluate.protocols[0]]["overall"]["voxel_4.84cm"]
     seconds, seen = 0.0, 0

@@ -36,7 +36,7 @@ from torch import nn
 import pointseg
 from pointseg.atomic import replacing
 from pointseg.config import Config
-from pointseg.config_file import dump_config, load_config
+from pointseg.config_file import changed_keys, dump_config, load_config
 from pointseg.errors import InputError
 
 CHECKPOINT_FORMAT = 1
@@ -95,9 +95,7 @@ class RunDirectory:
         write_json(self.meta_file, meta)
 
     def write_config(self, config: Config) -> None:
-        """Writes config.yaml; the store will be found again from any working directory."""
-        config = replace(config, data=replace(config.data, store=str(Path(config.data.store).absolute())))
-        write_text(self.config_file, dump_config(config))
+        write_text(self.config_file, dump_config(_found_from_anywhere(config)))
 
     def _make_folder(self) -> None:
         try:
@@ -109,6 +107,10 @@ class RunDirectory:
         if not self.config_file.is_file():
             raise InputError(f"run: {self.path} is not a run directory (it has no config.yaml)")
         return load_config(self.config_file, overrides)
+
+    def changed_settings(self, config: Config) -> list[str]:
+        """The dotted names of the settings in which `config` differs from the run's own."""
+        return changed_keys(self.load_config(), _found_from_anywhere(config))
 
     def load_meta(self) -> dict[str, Any]:
         return read_json(self.meta_file)
@@ -162,6 +164,11 @@ class RunDirectory:
 
     def load_checkpoint(self) -> dict[str, Any]:
         return load_checkpoint(self.checkpoint_file)
+
+
+def _found_from_anywhere(config: Config) -> Config:
+    """With the store's absolute path, which any working directory leads to."""
+    return replace(config, data=replace(config.data, store=str(Path(config.data.store).absolute())))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

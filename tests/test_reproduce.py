@@ -14,7 +14,7 @@ from pointseg.reproduction.rows import ROWS, SCALES, row_config, shortened
 from pointseg.reproduction.runner import Job, Runner
 
 
-def test_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     arguments = ["reproduce", "table3", "--scale", "smoke", "--seeds", "1", "--out", str(tmp_path)]
     assert main(arguments) == 0
     result = json.loads((tmp_path / "table3.json").read_text())
@@ -42,7 +42,8 @@ def test_smoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
     checkpoint = tmp_path / result["rows"][0]["runs"][0] / "checkpoints" / "last.pt"
     before = checkpoint.stat().st_mtime_ns
-    assert main(arguments) == 0  # nothing left to do
+    monkeypatch.chdir(tmp_path.parent)
+    assert main([*arguments[:-1], tmp_path.name]) == 0  # nothing left to do, from whichever folder
     assert "4 runs, 4 done already" in capsys.readouterr().out
     assert checkpoint.stat().st_mtime_ns == before
 

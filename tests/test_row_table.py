@@ -15,8 +15,8 @@ from pointseg.scannet.labels import CLASS_NAMES
 ROOT = Path(__file__).parent.parent
 
 
-def table(folder: Path) -> dict:
-    options = ["--smoke", "--only", "pointnet", "--work", folder / "runs", "--out", folder / "rows.json"]
+def table(folder: Path, *more: str) -> dict:
+    options = ["--smoke", "--only", "pointnet", "--work", folder / "runs", "--out", folder / "rows.json", *more]
     subprocess.run([sys.executable, ROOT / "scripts" / "row_table.py", *options], check=True, capture_output=True)
     return json.loads((folder / "rows.json").read_text())
 
@@ -37,3 +37,6 @@ def test_a_row_stands_beside_the_constant_answer(tmp_path: Path):
     written = checkpoint.stat().st_mtime_ns
     assert table(tmp_path) == first
     assert checkpoint.stat().st_mtime_ns == written
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        table(tmp_path, "--set", "train.lr=1e-3")
+    assert b"holds a run with another train.lr" in refused.value.stderr

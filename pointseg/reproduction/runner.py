@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pointseg.config import Config
-from pointseg.config_file import changed_keys, dump_config
+from pointseg.config_file import dump_config
 from pointseg.errors import InputError
 from pointseg.rundir import RunDirectory, write_text
 
@@ -37,12 +37,10 @@ class Job:
 
     def check(self) -> None:
         """A run that is there must have been begun with the same settings."""
-        if self.run.config_file.is_file():
-            changed = changed_keys(self.run.load_config(), self.config)
-            if changed:
-                raise InputError(
-                    f"out: {self.run.path} was begun with another {changed[0]}; take another --out, or remove it"
-                )
+        if self.run.config_file.is_file() and (changed := self.run.changed_settings(self.config)):
+            raise InputError(
+                f"out: {self.run.path} was begun with another {changed[0]}; take another --out, or remove it"
+            )
 
     def commands(self) -> list[list[str]]:
         """Training, from its checkpoint if there is one, and evaluation."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pointseg.config import Config
-from pointseg.config_file import changed_keys, dump_config
+from pointseg.config_file import dump_config
 from pointseg.data.dataset import ChunkDataset, StepSampler, steps_of, training_loader
 from pointseg.data.device_chunks import DeviceChunks
 from pointseg.data.inputs import feature_channels
@@ -256,7 +256,7 @@ def _go_on(run: RunDirectory, config: Config, context: Distributed, store: Scene
     """Notes what changed; raises InputError where that would make it another run: other settings, another store."""
     # The staircase does not know how long a run is; the other schedules end with it.
     changeable = (*CHANGEABLE_ON_RESUME, *(["train.epochs"] if _length_is_free(config) else []))
-    changed = [key for key in changed_keys(run.load_config(), config) if not key.startswith(changeable)]
+    changed = [key for key in run.changed_settings(config) if not key.startswith(changeable)]
     if changed:
         raise InputError(f"resume: {changed[0]} differs from the run's own config.yaml; start another run to change it")
     fingerprint = run.load_meta()["store"].get("fingerprint", store.fingerprint)
