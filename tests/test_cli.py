@@ -117,6 +117,13 @@ def test_a_start_that_failed_can_be_started_again(capsys, make_store: Callable[.
     assert "already holds a run" in fails(capsys, *run)
 
 
+def test_the_demo_needs_no_clone_and_four_rooms(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "scenes must be 4 or more, so that a quarter of them can" in fails(capsys, "demo", "--scenes", "3")
+    assert "unknown key train.lrr" in fails(capsys, "demo", "--set", "train.lrr=1")  # its configuration was found
+    assert not list(tmp_path.iterdir())
+
+
 def test_files_where_folders_belong_and_the_other_way_round(capsys, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"\xff\xfe\x00")
     write_ply(tmp_path / "mesh.ply", np.zeros((4, 3), np.float32))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import UseAppendAction, arg
 
 from pointseg.errors import InputError
+
+if TYPE_CHECKING:
+    from pointseg.config import Config
+    from pointseg.rundir import RunDirectory
 
 Device = Literal["auto", "cpu", "cuda"]
 Split = Literal["train", "val", "test"]
@@ -18,8 +22,8 @@ Overrides = Annotated[
 ]
 
 
-def configuration(config: Path | None, overrides: tuple[str, ...], resumed: object = None):
-    """The configuration of a file, or on resume of the run, with the overrides."""
+def configuration(config: Path | None, overrides: tuple[str, ...], resumed: RunDirectory | None = None) -> Config:
+    """The configuration of a file (None: the defaults), or of the run that is resumed, with the overrides."""
     from pointseg.config_file import load_config, parse_config
 
     if resumed is not None:

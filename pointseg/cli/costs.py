@@ -10,8 +10,6 @@ from tyro.conf import Positional, arg
 from pointseg.cli.arguments import Device
 from pointseg.errors import InputError
 
-_CONFIGS = Path(__file__).parents[1] / "configs"
-
 
 def costs(
     configs: Positional[Annotated[tuple[Path, ...], arg(metavar="CONFIG")]] = (),
@@ -25,7 +23,7 @@ def costs(
     """Parameters, FLOPs, activation memory and time of networks, beside the paper's figures.
 
     Args:
-        configs: YAML files; none: all that come with the package.
+        configs: YAML files; none: the rows of the paper's Table 3.
         images: Instead the context modules in Mask R-CNN, the rows of the paper's Tables 1 and 2.
         batch: Clouds of a training step.
         rounds: Training steps to take the median time of; 0 times none.
@@ -43,10 +41,11 @@ def costs(
     from pointseg.distributed import distributed_context
     from pointseg.models.cost_tables import format_costs
     from pointseg.models.costs import network_cost
+    from pointseg.reproduction.rows import OTHER_ROWS, ROWS
 
     networks = []
     with distributed_context(device) as here:
-        for path in configs or sorted(path for path in _CONFIGS.glob("*.yaml") if path.stem != "demo"):
+        for path in configs or [row.file for row in (*ROWS, *OTHER_ROWS)]:
             config = load_config(path)
             networks.append((config.model, network_cost(config, batch, rounds, here.device)))
     print(format_costs(networks, batch), end="")

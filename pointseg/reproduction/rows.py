@@ -22,6 +22,10 @@ class Row:
     config: str
     published: str
 
+    @property
+    def file(self) -> Path:
+        return Path(pointseg.__file__).parent / "configs" / f"{self.config}.yaml"
+
 
 ROWS = (
     Row("pointnet2_ssg", "PointNet++ SSG"),
@@ -72,8 +76,7 @@ def row_config(row: Row, scale: Scale, store: Path, scenes: int, overrides: tupl
         scenes: of the training split; they decide how many epochs the scale's chunks are.
         overrides: `section.key=value`, for all rows alike; they come last.
     """
-    path = Path(pointseg.__file__).parent / "configs" / f"{row.config}.yaml"
-    config = load_config(path, (f"data.store={store}", *scale.overrides, *overrides))
+    config = load_config(row.file, (f"data.store={store}", *scale.overrides, *overrides))
     return config if scale.chunks is None else shortened(config, scale.chunks, scenes)
 
 
