@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cpu_ops import cases
 from benchmarks.timing import interleaved, machine
+from pointseg.atomic import replacing
 
 
 def main() -> None:
@@ -45,9 +45,8 @@ def main() -> None:
             print(f"  {name:<39}{time.median:14.2f}{time.median / ours.median:13.2f}{time.fastest:14.2f}", flush=True)
         rows.append({"case": case.name, "note": case.note, "ms": {name: asdict(time) for name, time in times.items()}})
     result = {"machine": machine(), "cases": rows}
-    temporary = arguments.output.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(temporary, arguments.output)
+    with replacing(arguments.output) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{result['machine']}\nwritten to {arguments.output}")
 
 

@@ -1,6 +1,6 @@
 """The annotation of a scan as people make it: whole segments get an object's name, not always the right one or any.
 
-P = vertices of the mesh, S = segments.
+P = vertices of the mesh.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def annotate(mesh: Mesh, segments: np.ndarray, categories: list[str], rng: Gener
 
 
 def _owners(mesh: Mesh, segments: np.ndarray, rng: Generator) -> np.ndarray:
-    """The object [P] that each segment goes to, -1 where a number names no segment."""
+    """The object that the segment of each number goes to, [largest number + 1]; -1 where a number names no segment."""
     count = int(mesh.thing.max()) + 1
     pairs, votes = np.unique(segments * count + mesh.thing, return_counts=True)
     pairs = pairs[np.argsort(votes, kind="stable")]  # the last to name a segment wins
