@@ -79,7 +79,7 @@ def time_geometry(networks: Networks, B: int) -> dict:
 
 
 def longest_kernels(networks: Networks, name: str, B: int, precision: str) -> dict:
-    """The ten kernels with the most time over three eager steps."""
+    """The 25 kernels with the most time of an eager step, the mean of three; prints ten of them."""
     step = networks.step(name, B, precision)
     for _ in range(2):
         step()

@@ -134,7 +134,6 @@ def table_place(
     fill: float = 0.08,
 ) -> Spot | None:
     """A table with chairs of one design on its sides, facing it, and things on it and under it."""
-    _rng, _step = room.rng, room.step
     spot = room.in_the_open(table, around=around) or room.in_the_open(table, around=around * 0.6)
     spot = spot or room.against_wall(table, front=0.5) or room.against_wall(table, front=0.2)
     if spot is None:
