@@ -276,6 +276,13 @@ def test_a_split_that_cannot_be_looked_at_is_named_at_once(
         assert not (tmp_path / "run").exists()
 
 
+def test_a_store_without_colours_is_not_taken_for_a_black_one(config: Config, make_store, tmp_path: Path) -> None:
+    store = SceneStore(make_store(scenes=1) / "train.h5")
+    write_store(store.path, "train", [store[0]], replace(store.meta, created={"without": "rgb"}))
+    with pytest.raises(InputError, match=r"data\.color must be false with .*train\.h5, which has no colours, got true"):
+        run(replace(config, data=replace(config.data, color=True)), tmp_path / "run")
+
+
 def test_the_progress_bar_shows_the_best_accuracy_so_far(config: Config, make_store, tmp_path: Path, capsys) -> None:
     make_store("val", scenes=2, points=500, seed=9)
     config = replace(config, train=replace(config.train, evaluate_every=2))

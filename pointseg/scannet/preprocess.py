@@ -79,7 +79,7 @@ def preprocess(
         find_scans(root), version=split_version, split_file=split_file, scan_list=scan_list, shard=shard
     )
     wanted = {split: scans[split] for split in SPLITS if split in splits and split in scans}
-    if not wanted:
+    if not wanted and shard is None:  # of few scans a share may hold none
         raise InputError(f"{root}: expected scans of the splits {', '.join(splits)}, got none")
     created: dict[str, Any] = {"program": f"pointseg {__version__}", "source": root.resolve().name}
     created |= {"splits": split_version if split_file is None else split_file.name, "synthetic": _synthetic(root)}

@@ -86,9 +86,9 @@ def train(
     if stop_after is not None and stop_after < 1:
         raise InputError(f"stop_after must be 1 or more, got {stop_after}")
     store = SceneStore(Path(config.data.store) / "train.h5", CLASS_NAMES)
-    _check_labels(store)
+    _check_fit(store, config)
     if config.train.evaluate_every or config.train.validate_every:
-        _check_labels(_evaluation_store(config))  # rather now than after the first epochs
+        _check_fit(_evaluation_store(config), config)  # rather now than after the first epochs
     run.load_config() if resume else run.check_free()
     context.barrier()  # every process has seen that the folder is free before the main one fills it
     with ExitStack() as held:
@@ -237,8 +237,10 @@ def _evaluation_store(config: Config) -> SceneStore:
     return SceneStore(Path(config.data.store) / f"{config.evaluate.split}.h5", CLASS_NAMES)
 
 
-def _check_labels(store: SceneStore) -> None:
+def _check_fit(store: SceneStore, config: Config) -> None:
     """Raises InputError where a store cannot be trained on, or be scored while training."""
+    if config.data.color and store.meta.created.get("without") == "rgb":
+        raise InputError(f"data.color must be false with {store.path}, which has no colours, got true")
     for name, labelled in zip(store.scan_ids, store.labelled, strict=True):
         if not labelled:
             raise InputError(f"{store.path}: expected labelled scenes, got {name} without labels")
