@@ -38,7 +38,9 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--coco", type=Path, help="COCO's folder")
     source.add_argument("--synthetic", action="store_true", help="generated images of shapes")
@@ -108,6 +110,8 @@ def run(arguments: argparse.Namespace, here: Distributed) -> None:
 def train(model: nn.Module, training: GeneratedShapes | CocoInstances, arguments, here: Distributed) -> None:
     optimizer = torch.optim.SGD(parameter_groups(model, WEIGHT_DECAY), lr=arguments.lr, momentum=MOMENTUM)
     checkpoint, start = arguments.out / "checkpoint.pt", 0
+    if not arguments.resume and checkpoint.is_file():
+        raise InputError(f"--out: {checkpoint} is there already; --resume goes on from it, or name another folder")
     if arguments.resume:
         if not checkpoint.is_file():
             raise InputError(f"--resume needs {checkpoint}, which is not there")
@@ -117,6 +121,7 @@ def train(model: nn.Module, training: GeneratedShapes | CocoInstances, arguments
         start = state["iteration"]
     if here.is_main:
         arguments.out.mkdir(parents=True, exist_ok=True)
+        forget_lines_after(arguments.out / "log.jsonl", start)
     torch.manual_seed(arguments.seed + 1 + here.rank + 1000 * start)  # which proposals are sampled
 
     parallel = DistributedDataParallel(model) if here.world_size > 1 else model
@@ -144,6 +149,14 @@ def train(model: nn.Module, training: GeneratedShapes | CocoInstances, arguments
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "iteration": done}
             with replacing(checkpoint) as temporary:
                 torch.save(state, temporary)
+
+
+def forget_lines_after(file: Path, iteration: int) -> None:
+    """Drops what an interrupted run logged after its checkpoint, and all that is left of one that had none."""
+    lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
+    with replacing(file) as temporary:
+        whole = (line for line in lines if line.endswith("\n"))
+        temporary.write_text("".join(line for line in whole if json.loads(line)["iteration"] <= iteration))
 
 
 def log(out: Path, line: dict[str, float]) -> None:

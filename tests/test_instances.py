@@ -18,6 +18,7 @@ from pointseg.images import instances
 from pointseg.images.detection import average_precision, learning_rate, parameter_groups
 from pointseg.images.instances import CocoInstances, GeneratedShapes, draw_batches
 from pointseg.images.shapes import some_shapes
+from scripts.train_mask_rcnn import forget_lines_after
 from tests.test_images import needs_torchvision
 
 try:
@@ -125,17 +126,28 @@ def test_cocos_files(tmp_path):
     assert empty["masks"].shape == (0, 10, 20)
 
 
+def test_lines_logged_after_the_checkpoint_are_forgotten(tmp_path):
+    log = tmp_path / "log.jsonl"
+    forget_lines_after(log, 0)
+    assert log.read_text() == ""
+    log.write_text('{"iteration": 20}\n{"iteration": 40}\n{"iteration": 60}\n{"iterat')
+    forget_lines_after(log, 40)
+    assert log.read_text() == '{"iteration": 20}\n{"iteration": 40}\n'
+
+
 @pytest.mark.slow
 @needs_torchvision
 @needs_pycocotools
 def test_the_script_trains_scores_and_resumes(tmp_path):
-    def run(*arguments: str) -> None:
+    def run(*arguments: str, fails: str = "") -> None:
         script = [sys.executable, ROOT / "scripts" / "train_mask_rcnn.py", "--synthetic", "--out", tmp_path / "run"]
         small = ["--images", "2", "--batch", "2", "--device", "cpu"]
         result = subprocess.run([*script, *small, *arguments], capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stderr
+        assert (result.returncode != 0) == bool(fails), result.stderr
+        assert fails in result.stderr
 
     run("--iterations", "2")
+    run("--iterations", "3", fails="checkpoint.pt is there already; --resume goes on from it")
     run("--iterations", "3", "--resume")
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [2, 3]
