@@ -47,9 +47,12 @@ test: env
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 # In an environment of its own: nothing of it is needed to run or test the project.
-docs:
-	@test -x $(VENV)-docs/bin/mkdocs || { $(PYTHON) -m venv $(VENV)-docs && \
-	    $(VENV)-docs/bin/pip install --quiet --disable-pip-version-check --requirement docs/requirements.lock; }
+$(VENV)-docs/.requirements: docs/requirements.lock
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check --requirement docs/requirements.lock
+	@touch $@
+
+docs: $(VENV)-docs/.requirements
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 
