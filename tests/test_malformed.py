@@ -83,6 +83,9 @@ MALFORMED = [
     ("junk.e57", b"ASTM-E57" + bytes(90), "cannot be read as E57"),
     ("junk.glb", b"glTF" + bytes(30), "cannot be read as a mesh"),
     ("empty.obj", b"# nothing\n", "expected points, got none|cannot be read as a mesh"),
+    ("mesh.txt", _ply(1, XYZ, b"1 2 3\n", "ascii"), "expected a table, got a PLY file; name it .ply"),
+    ("cloud.csv", b"# .PCD v0.7\n" + _pcd(b"1 2 3\n4 5 6\n", "ascii"), "got a PCD file; name it .pcd"),
+    ("stray.npy", _npy(np.array([[0, 0, 0], [1, 1, 1], [1e30, 0, 0]])), r"must span at most 1e\+06 m, got 1e\+30 m"),
     ("scan.dwg", b"AC1032", "expected a file named .ply, .pcd"),
 ]
 NEEDS = {".las": "laspy", ".laz": "laspy", ".e57": "pye57", ".glb": "trimesh", ".obj": "trimesh"}

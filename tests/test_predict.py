@@ -143,7 +143,23 @@ def test_strange_sizes_and_lost_precision_are_said():
     assert "is the unit right" in find_frame(_room(), scale=1000.0).notes[-1]
     far = (_room() + np.float32(5e6)).astype(np.float32)
     assert any("careful: the file keeps them as float32" in note for note in find_frame(far).notes)
+    assert any(
+        "careful: the file keeps them as float64" in note for note in find_frame(_room() + np.float64(1e15)).notes
+    )
     assert len(find_frame(_room()).notes) == 2
+
+
+def test_a_stray_point_is_told_from_a_room(run: RunDirectory, tmp_path: Path):
+    np.save(tmp_path / "stray.npy", np.append(_room(), [[9e4, 0, 0]], axis=0))
+    with pytest.raises(InputError, match=r"stray\.npy: xyz must span at most 15000 m .* is there a stray point"):
+        predict_file(load_run(run.path), tmp_path / "stray.npy", tmp_path / "out.ply", progress=False)
+
+
+def test_of_a_few_points_nothing_is_sure():
+    frame = find_frame(_room()[:2])
+    assert not frame.sure_of_up
+    assert not frame.sure_of_scale
+    assert all("NOT SURE" in note for note in frame.notes[:2])
 
 
 def test_points_that_are_not_finite_get_no_label(run: RunDirectory, tmp_path: Path):
@@ -247,6 +263,11 @@ def test_several_files_and_folders_go_into_a_folder(
     assert capsys.readouterr().err.splitlines()[-1] == "pointseg: predict: 1 of 2 files could not be labelled"
     assert _main(run.path, scans / "a.ply", tmp_path / "second" / "a.ply", "-o", tmp_path / "third") == 2
     assert "more than one of the files" in capsys.readouterr().err
+    for out in (tmp_path / "one.ply", tmp_path / "c.csv"):  # a mistake, not a folder's name
+        assert _main(run.path, scans / "a.ply", tmp_path / "c.csv", "-o", out) == 2
+        assert f"expected a folder for what becomes of several files or of a folder, got the file {out}" in (
+            capsys.readouterr().err
+        )
 
 
 def test_a_folder_that_cannot_be_written_to_is_noticed_before_the_work(

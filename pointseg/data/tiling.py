@@ -156,7 +156,8 @@ class Votes:
 
 def _columns_per_axis(extent: np.ndarray, block: float) -> tuple[int, int]:
     if max(extent) > MAX_COLUMNS * block:
-        raise InputError(f"xyz must span at most {MAX_COLUMNS * block:g} m in x and y, got {max(extent):g} m")
+        most = MAX_COLUMNS * block
+        raise InputError(f"xyz must span at most {most:g} m in x and y, got {max(extent):g} m: is there a stray point?")
     nx, ny = (max(1, math.ceil(side / block)) for side in extent)
     return nx, ny
 

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from pointseg.errors import InputError
 from pointseg.prediction.upright import TURNS, Evidence, evidence
 
 Up = Literal["x", "-x", "y", "-y", "z", "-z"]
@@ -18,6 +19,9 @@ Up = Literal["x", "-x", "y", "-y", "z", "-z"]
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "feet": 0.3048, "inches": 0.0254}  # metres
 # Less likely guesses are called unsure; units more readily, as part of a room in feet looks like a hall in metres.
 _SURE_OF_UP, _SURE_OF_UNIT = 0.99, 0.998
+_FEWEST = 100  # points; of fewer nothing is sure
+_FLOOR = 0.2  # share of the ground plan; where less of a floor is seen, up is not sure
+_LARGEST = 1e6  # metres; a cloud of this size has a stray point
 
 # How common directions and units are in files. Depth cameras have +y down; meshes for screens have +y up.
 _COMMON_UP = {"z": 0.55, "y": 0.15, "-y": 0.15, "-z": 0.05, "x": 0.05, "-x": 0.05}
@@ -48,7 +52,11 @@ class Frame:
 
 
 def find_frame(xyz: np.ndarray, *, up: Up | Literal["auto"] = "auto", scale: float | None = None) -> Frame:
-    """The frame of finite points [P, 3], P >= 1; `up` and `scale` (metres per unit) overrule the guesses."""
+    """The frame of finite points [P, 3], P >= 1; `up` and `scale` (metres per unit) overrule the guesses.
+
+    Raises:
+        InputError: points that are thousands of kilometres apart.
+    """
     origin = np.floor(xyz.min(axis=0).astype(np.float64))
     sample = xyz[:: -(-len(xyz) // _SAMPLE)].astype(np.float64) - origin
     sure_of_scale = sure_of_up = True
@@ -58,6 +66,8 @@ def find_frame(xyz: np.ndarray, *, up: Up | Literal["auto"] = "auto", scale: flo
         notes.append(note)
     else:
         notes.append(f"unit: {scale:g} m, as given")
+    if (size := np.ptp(sample, axis=0).max() * scale) > _LARGEST:
+        raise InputError(f"xyz must span at most {_LARGEST:g} m, got {size:g} m: is there a stray point?")
     if up == "auto":
         up, sure_of_up, note = guess_up(sample * scale)
         notes.append(note)
@@ -78,7 +88,7 @@ def guess_scale(xyz: np.ndarray) -> tuple[float, bool, str]:
 
     (unit, share), (other, _) = _ranked({unit: likelihood(unit) for unit in UNITS})
     size, other_size = (" x ".join(f"{e * UNITS[name]:.3g}" for e in extents[::-1]) for name in (unit, other))
-    sure = share >= _SURE_OF_UNIT
+    sure = share >= _SURE_OF_UNIT and len(xyz) >= _FEWEST
     said = (
         f"unit: {unit}, guessed: the cloud is then {size} m ({_percent(share)} likely); {'' if sure else 'NOT SURE, '}"
     )
@@ -91,14 +101,15 @@ def _normal(log: float, usual: float, spread: float) -> float:
 
 def guess_up(xyz: np.ndarray) -> tuple[Up, bool, str]:
     """The direction for which `evidence` speaks; whether that is sure; and a sentence about it. xyz: [P, 3] metres."""
-    scores = evidence(xyz) @ np.array(_WEIGHTS)
-    logs = {up: score + np.log(_COMMON_UP[up]) for up, score in zip(TURNS, scores, strict=True)}
+    found = {up: Evidence(*row) for up, row in zip(TURNS, evidence(xyz), strict=True)}
+    logs = {up: np.dot(row, _WEIGHTS) + np.log(_COMMON_UP[up]) for up, row in found.items()}
     (best, share), (second, next_share) = _ranked(logs)
     said = f"up: {best}, guessed from what lies and stands ({_percent(share)} likely)"
-    if share < _SURE_OF_UP:
+    sure = share >= _SURE_OF_UP and found[best].floor >= _FLOOR and len(xyz) >= _FEWEST
+    if not sure:
         said += f"; NOT SURE, it may be {second} ({_percent(next_share)})"
     chosen = next(up for up in get_args(Up) if up == best)
-    return chosen, share >= _SURE_OF_UP, f"{said}; --up overrules"
+    return chosen, sure, f"{said}; --up overrules"
 
 
 def _percent(share: float) -> str:
@@ -120,9 +131,9 @@ def _remarks(xyz: np.ndarray, origin: np.ndarray, scale: float) -> list[str]:
     if farthest > 1000:
         place = ", ".join(f"{value:.0f}" for value in origin)
         remarks.append(f"coordinates are far from the origin: ({place}) is subtracted while computing")
-        step = float(np.spacing(np.float32(np.abs(xyz).max()))) * scale
-        if xyz.dtype == np.float32 and step > 0.002:
-            remarks.append(f"careful: the file keeps them as float32, in steps of {step:.3g} m")
+        step = float(np.spacing(np.abs(xyz).max())) * scale
+        if step > 0.002:
+            remarks.append(f"careful: the file keeps them as {xyz.dtype}, in steps of {step:.3g} m")
     size = np.ptp(xyz.astype(np.float64), axis=0).max() * scale
     if not 0.5 <= size <= 200:
         remarks.append(f"careful: the cloud is {size:.3g} m across, rooms are not; is the unit right?")

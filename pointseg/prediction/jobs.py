@@ -27,6 +27,8 @@ def plan(sources: Sequence[Path], out: Path, *, force: bool = False) -> list[tup
     if out.is_dir() and writable(out):
         raise InputError(f"out: {out} must be a file, as its name says, got a folder")
     into_folder = len(files) > 1 or any(source.is_dir() for source in sources) or out.is_dir()
+    if into_folder and (writable(out) or out.is_file()):
+        raise InputError(f"out: expected a folder for what becomes of several files or of a folder, got the file {out}")
     targets = [out / (f.name if writable(f) else f"{f.stem}.ply") if into_folder else out for f in files]
     for file, target in zip(files, targets, strict=True):
         check_writable(target)

@@ -82,7 +82,7 @@ def predict_file(
 
     Raises:
         InputError: a file that cannot be read or written, one without colours for a network that was trained with
-            them, no finite points.
+            them, no finite points, points thousands of kilometres apart.
     """
     options = options or Options()
     check_writable(target)
@@ -95,14 +95,16 @@ def predict_file(
     if FORMATS[target.suffix.lower()].finite and not finite.all():
         raise InputError(f"out: {target.suffix} files hold finite coordinates alone; write those of {source} as .ply")
     say(_describe(source, cloud, finite))
-    frame = _frame(cloud, finite, options)
-    for line in frame.notes:
-        say(line)
-
-    room = _room(cloud, finite, frame)
-    rgb = cloud.rgb[finite] if segmenter.config.data.color else None
-    with progress_bar(total=len(room), desc="labelling", unit="pt", unit_scale=True, shown=progress) as bar:
-        best, likely = segmenter.label(room, rgb, votes=options.votes, top_k=options.top_k, on_points=bar.update)
+    try:
+        frame = _frame(cloud, finite, options)
+        for line in frame.notes:
+            say(line)
+        room = _room(cloud, finite, frame)
+        rgb = cloud.rgb[finite] if segmenter.config.data.color else None
+        with progress_bar(total=len(room), desc="labelling", unit="pt", unit_scale=True, shown=progress) as bar:
+            best, likely = segmenter.label(room, rgb, votes=options.votes, top_k=options.top_k, on_points=bar.update)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
     if options.smooth:
         say(f"smoothing: each point's class is that of most of its neighbours within {options.smooth:g} m")
         new = smooth(room, best[:, 0], likely[:, 0], options.smooth)
@@ -180,11 +182,14 @@ def _draw(picture: Path, room: np.ndarray, train_id: np.ndarray) -> None:
 
 
 def _describe(source: Path, cloud: Cloud, finite: np.ndarray) -> str:
-    parts = [f"{len(finite):,} points", "with colours" if cloud.has_color else "without colours"]
+    parts = [
+        f"{len(finite):,} point{'s' * (len(finite) > 1)}",
+        "with colours" if cloud.has_color else "without colours",
+    ]
     if cloud.faces is not None:
         parts.append(f"{len(cloud.faces):,} faces")
     if not finite.all():
-        parts.append(f"{np.count_nonzero(~finite):,} of the points are not finite and get label 0")
+        parts.append(f"{np.count_nonzero(~finite):,} of the points are not finite, which get label 0")
     if cloud.note:
         parts.append(cloud.note)
     return f"{source}: {', '.join(parts)}"
@@ -203,4 +208,4 @@ def _summary(target: Path, cloud: Cloud, train_id: np.ndarray, probability: np.n
     lacks = FORMATS[target.suffix.lower()].lacks
     if lacks and (lacks != "faces" or cloud.faces is not None):
         lines.append(f"{target.suffix} files do not hold {lacks}")
-    return "\n".join([*lines, f"{len(train_id):,} labelled points: {target}"])
+    return "\n".join([*lines, f"{len(train_id):,} labelled point{'s' * (len(train_id) > 1)}: {target}"])

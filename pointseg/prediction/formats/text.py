@@ -70,6 +70,9 @@ def write(path: Path, cloud: Cloud) -> None:
 
 
 def _layout(path: Path, lines: list[str]) -> _Layout:
+    for form, start in (("PLY", "ply"), ("PCD", "# .PCD")):  # whose faces and fields are no columns
+        if lines and lines[0].startswith(start):
+            raise InputError(f"{path}: expected a table, got a {form} file; name it .{form.lower()}")
     start = next((number for number, line in enumerate(lines) if _is_row(line)), None)
     if start is None:
         raise InputError(f"{path}: expected lines that begin with x, y, z, got none")
