@@ -220,6 +220,9 @@ def test_resume_refuses_another_experiment(config: Config, tmp_path: Path) -> No
     resumed = run(longer, tmp_path / "run", resume=True)
     assert resumed.load_checkpoint()["step"] == 8
     assert resumed.load_config() == longer
+    with pytest.raises(InputError, match=r"resume: train\.epochs must reach step 8, where the run is, got 4: 6 steps"):
+        run(config, tmp_path / "run", resume=True)
+    assert resumed.load_config() == longer
     with pytest.raises(InputError, match="is not a run directory"):
         run(config, tmp_path / "elsewhere", resume=True)
 

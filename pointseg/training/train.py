@@ -49,7 +49,7 @@ from pointseg.training.tensorboard import LabelledScene
 from pointseg.training.validation import Validation
 from pointseg.training.window import Pace, Window
 
-# What may change when a run goes on; anything else would make it another run. (`train.epochs` too, see `_go_on`.)
+# What may change when a run goes on; anything else would make it another run. (`train.epochs` too, see `_check_same`.)
 CHANGEABLE_ON_RESUME = (
     *("train.log_every", "train.checkpoint_every", "train.keep_every", "train.evaluate_every", "train.on_nonfinite"),
     *("train.validate_every", "train.validate_chunks"),
@@ -93,7 +93,7 @@ def train(
     context.barrier()  # every process has seen that the folder is free before the main one fills it
     with ExitStack() as held:
         context.on_main(lambda: held.enter_context(run.locked()))
-        context.on_main(lambda: (_go_on if resume else _create)(run, config, context, store))
+        context.on_main(lambda: (_check_same if resume else _create)(run, config, context, store))
         return _train(config, run, context, store, resume=resume, stop_after=stop_after, progress=progress)
 
 
@@ -129,6 +129,12 @@ def _train(
         if average:
             load_weights(average.model, state["ema"], run.checkpoint_file)
     first_step, best = state.get("step", 0), state.get("best", -1.0)
+    if first_step > steps:
+        raise InputError(
+            f"resume: train.epochs must reach step {first_step}, where the run is, got {settings.epochs}: {steps} steps"
+        )
+    if resume:
+        context.on_main(lambda: run.write_config(config))  # what may change did
     sampler = StepSampler(dataset, settings, first_step, last_step, rank=context.rank, world_size=context.world_size)
     if config.data.device_chunks:
         loader = DeviceChunks(store, config.data, sampler, context.device)
@@ -254,8 +260,8 @@ def _create(run: RunDirectory, config: Config, context: Distributed, store: Scen
     run.create(config, meta | {"store": about_store, "label_counts": store.label_counts.sum(axis=0).tolist()})
 
 
-def _go_on(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> None:
-    """Notes what changed; raises InputError where that would make it another run: other settings, another store."""
+def _check_same(run: RunDirectory, config: Config, context: Distributed, store: SceneStore) -> None:
+    """Raises InputError where going on would make it another run: other settings, another store."""
     # The staircase does not know how long a run is; the other schedules end with it.
     changeable = (*CHANGEABLE_ON_RESUME, *(["train.epochs"] if _length_is_free(config) else []))
     changed = [key for key in run.changed_settings(config) if not key.startswith(changeable)]
@@ -267,7 +273,6 @@ def _go_on(run: RunDirectory, config: Config, context: Distributed, store: Scene
             f"resume: {store.path} must be the store of this run, fingerprint {fingerprint}, got {store.fingerprint}; "
             "start another run to train on it"
         )
-    run.write_config(config)
 
 
 def _length_is_free(config: Config) -> bool:
