@@ -55,7 +55,7 @@ def _schema_order(name: str, arguments: tuple) -> tuple:
 
 
 def every_kernel(device: torch.device) -> None:
-    """Those that the sizes above do not reach."""
+    """Each by its number: also those that the sizes below would not choose."""
     for N in (33, 700, 5000, 8192, 16_384):
         for kernel in (0, 1, 2, 3) if N <= 8192 else (0, 3):
             agree(device, "furthest_point_sample", lattice(2, N), min(40, N), kernel=kernel)
