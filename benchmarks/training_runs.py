@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.timing import cpu_model
 from pointseg.config import Config
 from pointseg.distributed import distributed_context
 from pointseg.errors import InputError
@@ -69,13 +69,5 @@ def spread(rows: list[dict[str, Any]], key: str) -> dict[str, float]:
 
 def machine() -> dict[str, Any]:
     """Where the figures came from."""
-    models = {line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return {"cpu": ", ".join(models) or platform.processor(), "cores": os.cpu_count(), "device": device} | {
-        "torch": torch.__version__
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+    return {"cpu": cpu_model(), "cores": os.cpu_count(), "device": device, "torch": torch.__version__}

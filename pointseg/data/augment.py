@@ -18,10 +18,10 @@ import numpy as np
 from pointseg.config import AugmentConfig, DataConfig
 from pointseg.data.chunks import Block, Chunk, rotate_z
 
-_NORMAL_CELL = 0.1  # metres; vertices in a cube of this side share a normal
-_NORMAL_CELLS_UP = 128  # a tall scene has taller cells, not more
-_WAVES = 24  # cosines that make up a smooth field
-_JITTER_LIMIT = 4.0  # standard deviations
+NORMAL_CELL = 0.1  # metres; vertices in a cube of this side share a normal
+NORMAL_CELLS_UP = 128  # a tall scene has taller cells, not more
+WAVES = 24  # cosines that make up a smooth field
+JITTER_LIMIT = 4.0  # standard deviations
 
 
 def augment_block(block: Block, rng: np.random.Generator, config: AugmentConfig) -> Block:
@@ -100,7 +100,7 @@ def elastic(xyz: np.ndarray, rng: np.random.Generator, size: float, length: floa
 def jitter(xyz: np.ndarray, rng: np.random.Generator, size: float) -> np.ndarray:
     """`xyz` [Q, 3] plus normal noise of standard deviation `size` on every coordinate, at most 4 times as much."""
     noise = rng.standard_normal(xyz.shape, dtype=np.float32)
-    return xyz + np.clip(noise, -_JITTER_LIMIT, _JITTER_LIMIT) * np.float32(size)
+    return xyz + np.clip(noise, -JITTER_LIMIT, JITTER_LIMIT) * np.float32(size)
 
 
 def affine_matrix(rng: np.random.Generator, config: AugmentConfig) -> np.ndarray | None:
@@ -163,7 +163,7 @@ def estimate_normals(xyz: np.ndarray) -> np.ndarray:
     """
     low = xyz.min(axis=0)
     extent = xyz.max(axis=0) - low
-    size = np.array([_NORMAL_CELL, _NORMAL_CELL, max(_NORMAL_CELL, extent[2] / (_NORMAL_CELLS_UP - 1))], np.float32)
+    size = np.array([NORMAL_CELL, NORMAL_CELL, max(NORMAL_CELL, extent[2] / (NORMAL_CELLS_UP - 1))], np.float32)
     cells = ((xyz - low) / size).astype(np.int32)
     key = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
     filled = np.bincount(key) > 0
@@ -187,9 +187,9 @@ def smooth_field(xyz: np.ndarray, rng: np.random.Generator, length: float) -> np
     A sum of plane waves, whose covariance is that of a Gaussian process, exp(-d^2 / (2 length^2)) at distance d
     (random Fourier features, Rahimi and Recht 2007).
     """
-    waves = rng.standard_normal((3, _WAVES), dtype=np.float32) / np.float32(length)
-    phases = rng.uniform(0, 2 * np.pi, _WAVES).astype(np.float32)
-    amplitudes = rng.standard_normal((_WAVES, 3), dtype=np.float32) * np.float32(math.sqrt(2 / _WAVES))
+    waves = rng.standard_normal((3, WAVES), dtype=np.float32) / np.float32(length)
+    phases = rng.uniform(0, 2 * np.pi, WAVES).astype(np.float32)
+    amplitudes = rng.standard_normal((WAVES, 3), dtype=np.float32) * np.float32(math.sqrt(2 / WAVES))
     return np.cos((xyz - xyz[0]) @ waves + phases) @ amplitudes
 
 

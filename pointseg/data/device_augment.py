@@ -15,11 +15,8 @@ import torch
 from torch import Generator, Tensor
 
 from pointseg.config import AugmentConfig, DataConfig
+from pointseg.data.augment import JITTER_LIMIT, NORMAL_CELL, NORMAL_CELLS_UP, WAVES
 
-_NORMAL_CELL = 0.1  # metres; vertices in a cube of this side share a normal
-_NORMAL_CELLS_UP = 128  # a tall scene has taller cells, not more
-_WAVES = 24  # cosines that make up a smooth field
-_JITTER_LIMIT = 4.0  # standard deviations
 _FIXED_POINT = 2.0**40  # sums of integers do not depend on their order
 
 
@@ -55,7 +52,7 @@ def move_vertices(vertices: Tensor, member: Tensor, place: Tensor, generator: Ge
     if augment.elastic:
         xyz = xyz + _smooth_field(xyz, generator, augment.elastic_length) * size(augment.elastic)[..., None]
     if augment.jitter:
-        xyz = xyz + noise(3).clamp(-_JITTER_LIMIT, _JITTER_LIMIT) * augment.jitter
+        xyz = xyz + noise(3).clamp(-JITTER_LIMIT, JITTER_LIMIT) * augment.jitter
     return xyz
 
 
@@ -161,16 +158,16 @@ def _normals(vertices: Tensor, member: Tensor, xyz: Tensor, half: float) -> Tens
     """
     low = torch.where(member, vertices[..., 2], torch.inf).amin(dim=1)  # [B]
     high = torch.where(member, vertices[..., 2], -torch.inf).amax(dim=1)
-    height = ((high - low) / (_NORMAL_CELLS_UP - 1)).clamp_min(_NORMAL_CELL)
+    height = ((high - low) / (NORMAL_CELLS_UP - 1)).clamp_min(NORMAL_CELL)
     corner = torch.stack([torch.full_like(low, -half), torch.full_like(low, -half), low], dim=1)[:, None]  # [B, 1, 3]
-    size = torch.stack([torch.full_like(low, _NORMAL_CELL), torch.full_like(low, _NORMAL_CELL), height], dim=1)[:, None]
-    side = math.ceil(2 * half / _NORMAL_CELL) + 1
+    size = torch.stack([torch.full_like(low, NORMAL_CELL), torch.full_like(low, NORMAL_CELL), height], dim=1)[:, None]
+    side = math.ceil(2 * half / NORMAL_CELL) + 1
 
     def cells(points: Tensor) -> tuple[Tensor, Tensor]:
         """Number of each point's cell [B, n] and the point relative to the middle of it [B, n, 3] float64."""
         cell = ((points - corner) / size).long().clamp_min(0)
-        cell = torch.cat([cell[..., :2].clamp_max(side - 1), cell[..., 2:].clamp_max(_NORMAL_CELLS_UP - 1)], dim=2)
-        number = (cell[..., 0] * side + cell[..., 1]) * _NORMAL_CELLS_UP + cell[..., 2]
+        cell = torch.cat([cell[..., :2].clamp_max(side - 1), cell[..., 2:].clamp_max(NORMAL_CELLS_UP - 1)], dim=2)
+        number = (cell[..., 0] * side + cell[..., 1]) * NORMAL_CELLS_UP + cell[..., 2]
         return number, (points - corner - (cell + 0.5) * size).double()
 
     number, offset = cells(vertices)
@@ -178,7 +175,7 @@ def _normals(vertices: Tensor, member: Tensor, xyz: Tensor, half: float) -> Tens
     moments = torch.stack([torch.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z], dim=2)
     moments = (moments * _FIXED_POINT * member[..., None]).long()
     number = torch.where(member, number, 0)[..., None].expand_as(moments)
-    sums = torch.zeros((len(xyz), side * side * _NORMAL_CELLS_UP, 10), dtype=torch.int64, device=xyz.device)
+    sums = torch.zeros((len(xyz), side * side * NORMAL_CELLS_UP, 10), dtype=torch.int64, device=xyz.device)
     sums.scatter_add_(1, number, moments)
 
     number, _ = cells(xyz)
@@ -206,9 +203,9 @@ def _least_direction(covariance: Tensor) -> Tensor:
 def _smooth_field(xyz: Tensor, generator: Generator, length: float) -> Tensor:
     """`augment.smooth_field`: a random vector field at `xyz` [B, N, 3], of mean 0 and variance 1."""
     batch, options = len(xyz), {"generator": generator, "device": xyz.device}
-    waves = torch.randn((batch, 3, _WAVES), **options) / length
-    phases = 2 * math.pi * _uniform((batch, 1, _WAVES), generator)
-    amplitudes = torch.randn((batch, _WAVES, 3), **options) * math.sqrt(2 / _WAVES)
+    waves = torch.randn((batch, 3, WAVES), **options) / length
+    phases = 2 * math.pi * _uniform((batch, 1, WAVES), generator)
+    amplitudes = torch.randn((batch, WAVES, 3), **options) * math.sqrt(2 / WAVES)
     return (xyz @ waves + phases).cos() @ amplitudes
 
 
