@@ -134,7 +134,7 @@ def _train(
             f"resume: train.epochs must reach step {first_step}, where the run is, got {settings.epochs}: {steps} steps"
         )
     if resume:
-        context.on_main(lambda: run.write_config(config))  # what may change did
+        context.on_main(lambda: run.write_config(config))  # with what `--set` changed
     sampler = StepSampler(dataset, settings, first_step, last_step, rank=context.rank, world_size=context.world_size)
     if config.data.device_chunks:
         loader = DeviceChunks(store, config.data, sampler, context.device)

@@ -206,7 +206,7 @@ def desk(rng: Generator, step: float, *, longest: float = 1.9) -> Group:
     support = str(rng.choice(SUPPORTS, p=(0.26, 0.12, 0.03, 0.2, 0.27, 0.12)))
     stand_on(thing, rng, support, (-half + 0.02, half - 0.02), (0.03, depth - 0.03), top - thick, under)
     tops = [Surface((-half + 0.03, half - 0.03), (0.03, depth - 0.08), top, 0.6)]
-    if support not in ("pedestals",):
+    if support != "pedestals":
         tops.append(Surface((-half + 0.12, half - 0.12), (0.06, depth * 0.5), 0.0, top - 0.2))
     height = top
     if rng.random() < 0.18:  # a hutch
