@@ -21,9 +21,20 @@ from pointseg.config import Config, as_tree
 from pointseg.config_checks import OutOfRange
 from pointseg.errors import InputError
 
+PACKAGED = Path(__file__).parent / "configs"  # an experiment each
+
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Reads a YAML file of differences from the defaults; then applies `overrides`, each `section.key=value`."""
+    """Reads a YAML file of differences from the defaults; then applies `overrides`, each `section.key=value`.
+
+    Where there is no file `path`, `NAME`, `NAME.yaml` and `configs/NAME.yaml` are the package's own configuration.
+    """
+    packaged = PACKAGED / f"{path.stem}.yaml"
+    if not path.exists() and path.parent in (Path(), Path("configs")) and path.suffix in ("", ".yaml"):
+        if not packaged.exists():
+            names = ", ".join(sorted(file.stem for file in PACKAGED.glob("*.yaml")))
+            raise InputError(f"config: expected a YAML file, or one of the package's ({names}), got {path}")
+        path = packaged
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

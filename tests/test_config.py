@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pointseg.config import Config
-from pointseg.config_file import changed_keys, dump_config, load_config, parse_config
+from pointseg.config_file import PACKAGED, changed_keys, dump_config, load_config, parse_config
 from pointseg.errors import InputError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -87,6 +87,19 @@ def test_wrong_overrides_are_named(override: str, message: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*nothing\.yaml"):
         load_config(tmp_path / "nothing.yaml")
+
+
+def test_the_packages_configs_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    packaged = load_config(PACKAGED / "pointnet2_msg.yaml")
+    for path in ("pointnet2_msg", "pointnet2_msg.yaml", "configs/pointnet2_msg.yaml"):
+        assert load_config(Path(path)) == packaged
+    Path("pointnet2_msg.yaml").write_text("train: {lr: 0.5}")
+    assert load_config(Path("pointnet2_msg.yaml")).train.lr == 0.5  # one's own comes first
+    with pytest.raises(InputError, match=r"one of the package's \(.*pointnet2_msg.*\), got pointnet3"):
+        load_config(Path("pointnet3"))
+    with pytest.raises(InputError, match="cannot read"):
+        load_config(Path("elsewhere/pointnet2_msg.yaml"))
 
 
 def test_changed_keys_names_settings() -> None:

@@ -16,7 +16,7 @@ def show_config(
     """Print the whole configuration: the defaults, changed by a file and by --set.
 
     Args:
-        config: YAML file of what differs from the defaults.
+        config: YAML file of what differs from the defaults, or the name of one of the package's, as pointnet2_ssg.
     """
     from pointseg.config_file import dump_config
 

@@ -23,7 +23,7 @@ def costs(
     """Parameters, FLOPs, activation memory and time of networks, beside the paper's figures.
 
     Args:
-        configs: YAML files; none: the rows of the paper's Table 3.
+        configs: YAML files, or names of the package's; none: the rows of the paper's Table 3.
         images: Instead the context modules in Mask R-CNN, the rows of the paper's Tables 1 and 2.
         batch: Clouds of a training step.
         rounds: Training steps to take the median time of; 0 times none.

@@ -10,16 +10,12 @@ from tyro.conf import arg
 from pointseg.cli.arguments import Device, Overrides, Quiet, configuration
 from pointseg.errors import InputError
 
-_CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
-
 
 def demo(
     *,
     out: Path = Path("runs/demo"),
     data: Path = Path("data/demo"),
-    config: Annotated[
-        Path, arg(metavar="FILE", help_behavior_hint="(default: the package's configs/demo.yaml)")
-    ] = _CONFIG,
+    config: Annotated[Path, arg(metavar="FILE")] = Path("configs/demo.yaml"),
     overrides: Overrides = (),
     scenes: int = 32,
     seed: int = 1,

@@ -30,7 +30,8 @@ def train(
     second signal ends the run at once.
 
     Args:
-        config: YAML file of what differs from the defaults (`pointseg config` prints them); not with --resume.
+        config: YAML file of what differs from the defaults (`pointseg config` prints them), or the name of one of the
+            package's, as pointnet2_ssg; not with --resume.
         out: Run directory.
         resume: Go on with the run in --out, with its own configuration.
         device: auto takes CUDA where there is any.

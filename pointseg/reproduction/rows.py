@@ -6,9 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-import pointseg
 from pointseg.config import Config
-from pointseg.config_file import load_config
+from pointseg.config_file import PACKAGED, load_config
 from pointseg.errors import InputError
 
 # Of the paper's schedule: 200 epochs of ScanNet's 1201 training scans.
@@ -24,7 +23,7 @@ class Row:
 
     @property
     def file(self) -> Path:
-        return Path(pointseg.__file__).parent / "configs" / f"{self.config}.yaml"
+        return PACKAGED / f"{self.config}.yaml"
 
 
 ROWS = (
