@@ -35,6 +35,7 @@ from pointseg.config import DataConfig, ModelConfig, TrainConfig
 from pointseg.data.chunks import sample_chunk
 from pointseg.losses import segmentation_loss
 from pointseg.models import build_model
+from pointseg.models.costs import OPERATORS
 from pointseg.process import keep_freed_memory
 from pointseg.scannet.labels import NUM_CLASSES
 from pointseg.scannet.preprocess import preprocess
@@ -139,7 +140,7 @@ def gemm_rate(size: int = 2048) -> float:
 
 
 def flops(run: Callable[[], object]) -> int:
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=OPERATORS) as counter:
         run()
     return counter.get_total_flops()
 

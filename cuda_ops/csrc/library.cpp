@@ -70,6 +70,16 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   m.def(
       "norm_relu_backward(Tensor grad, Tensor rows, Tensor? count, Tensor mean, Tensor variance, "
       "Tensor weight, Tensor bias, float eps, bool relu) -> (Tensor, Tensor, Tensor)");
+  // With the linear map [outputs, C] that follows; rows float32 or float64 -> y [R, outputs] and its
+  // row_moments
+  m.def(
+      "norm_relu_linear(Tensor rows, Tensor? count, Tensor mean, Tensor variance, Tensor weight, Tensor "
+      "bias, "
+      "float eps, Tensor linear) -> (Tensor, Tensor, Tensor)");
+  // -> gradients of rows, weight, bias and linear
+  m.def(
+      "norm_relu_linear_backward(Tensor grad, Tensor rows, Tensor? count, Tensor mean, Tensor variance, "
+      "Tensor weight, Tensor bias, float eps, Tensor linear) -> (Tensor, Tensor, Tensor, Tensor)");
   // Each element times 65536 / (65536 - dropped), or 0 with probability dropped / 65536; on the CPU
   m.def("dropout(Tensor x, int seed, int dropped) -> Tensor");
 }

@@ -175,6 +175,21 @@ def norm_relu(
     return y.relu() if relu else y
 
 
+def norm_relu_linear(
+    rows: Tensor,
+    count: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    linear: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """rows [R, C], linear [Co, C] -> y [R, Co], its mean and variance [Co]."""
+    y = norm_relu(rows, mean, variance, weight, bias, eps) @ linear.T
+    return y, *row_moments(y, count)
+
+
 def dropout(x: Tensor, seed: int, dropped: int) -> Tensor:
     """Four elements, in the order of memory, share a number of SplitMix64: its lowest 16 bits decide the first one."""
 
@@ -190,4 +205,4 @@ def dropout(x: Tensor, seed: int, dropped: int) -> Tensor:
     z = z ^ shift(z, 31)
     draws = torch.stack([shift(z, bits) & 0xFFFF for bits in (0, 16, 32, 48)], dim=1).flatten()
     kept = (draws[: x.numel()] >= dropped).view(x.shape)
-    return torch.where(kept, x * (2**16 / max(2**16 - dropped, 1)), 0)
+    return x * (kept * (2**16 / max(2**16 - dropped, 1)))

@@ -78,6 +78,41 @@ def norm_relu_backward(
     return _library.norm_relu_backward(grad, rows, count, mean, variance, weight, bias, eps, relu)
 
 
+def norm_relu_linear(
+    rows: Tensor,
+    count: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    linear: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`y = norm_relu(...) @ linear.T` and `row_moments(y, count)` without writing the activated rows out.
+
+    rows: [R, C] float32 or float64. linear: [Co, C]. Returns y [R, Co], mean and variance [Co].
+    """
+    return _library.norm_relu_linear(rows, count, mean, variance, weight, bias, eps, linear)
+
+
+def norm_relu_linear_backward(
+    grad: Tensor,
+    rows: Tensor,
+    count: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    linear: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of rows, weight, bias and linear, from grad [R, Co]; see `norm_relu_backward`.
+
+    Each thread sums its part of the gradient of linear: the last bits depend on how many there are.
+    """
+    return _library.norm_relu_linear_backward(grad, rows, count, mean, variance, weight, bias, eps, linear)
+
+
 def dropout(x: Tensor, seed: int, dropped: int) -> Tensor:
     """`x` of any shape, each element 0 with probability dropped / 65536, else times 65536 / (65536 - dropped).
 
@@ -122,6 +157,22 @@ def _(rows, mean, variance, weight, bias, eps, relu) -> Tensor:
 @register_fake("pointnet2_ops::norm_relu_backward")
 def _(grad, rows, count, mean, variance, weight, bias, eps, relu) -> tuple[Tensor, Tensor, Tensor]:
     return rows.new_empty(rows.shape), torch.empty_like(weight), torch.empty_like(bias)
+
+
+@register_fake("pointnet2_ops::norm_relu_linear")
+def _(rows, count, mean, variance, weight, bias, eps, linear) -> tuple[Tensor, Tensor, Tensor]:
+    outputs = linear.shape[0]
+    return rows.new_empty(rows.shape[0], outputs), mean.new_empty(outputs), mean.new_empty(outputs)
+
+
+@register_fake("pointnet2_ops::norm_relu_linear_backward")
+def _(grad, rows, count, mean, variance, weight, bias, eps, linear) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        rows.new_empty(rows.shape),
+        weight.new_empty(weight.shape),
+        bias.new_empty(bias.shape),
+        linear.new_empty(linear.shape),
+    )
 
 
 @register_fake("pointnet2_ops::dropout")

@@ -99,14 +99,14 @@ def convolution_macs(module: nn.Module, positions: int) -> int:
 
 def count_flops(module: nn.Module, *inputs: Tensor) -> int:
     """Of one forward pass; `inputs` may be on the device "meta", with `module`, where nothing is computed."""
-    with FlopCounterMode(display=False, custom_mapping=_OPERATORS) as counter:
+    with FlopCounterMode(display=False, custom_mapping=OPERATORS) as counter:
         module(*inputs)
     return counter.get_total_flops()
 
 
 def _count_flops(model: nn.Module, inputs: Sequence[Tensor], positions: dict[str, int]) -> dict[str, float]:
     """By part; `positions` gets the positions of one cloud or image that each part's input has."""
-    counter = FlopCounterMode(display=False, custom_mapping=_OPERATORS)
+    counter = FlopCounterMode(display=False, custom_mapping=OPERATORS)
     with torch.no_grad(), counter, _Attribution(model, counter.get_total_flops, positions) as attribution:
         model(*inputs)
     return attribution.spent
@@ -251,7 +251,18 @@ def _interpolate_mlp(
     return idx[0] * idx[1] * (_INTERPOLATION * features[2] + layers)
 
 
-_OPERATORS = {
+def _norm_relu_linear(rows: Sequence[int], *rest: Any, **options: Any) -> int:
+    return 2 * rows[0] * rows[1] * rest[-1][0]
+
+
+def _norm_relu_linear_backward(grad: Sequence[int], rows: Sequence[int], *rest: Any, **options: Any) -> int:
+    """Two products: the gradients of the rows and of the linear map."""
+    return 4 * rows[0] * rows[1] * grad[1]
+
+
+OPERATORS = {
+    torch.ops.pointnet2_ops.norm_relu_linear: _norm_relu_linear,
+    torch.ops.pointnet2_ops.norm_relu_linear_backward: _norm_relu_linear_backward,
     torch.ops.pointnet2_ops.group_mlp_max: _group_mlp,
     torch.ops.pointnet2_ops.interpolate_mlp: _interpolate_mlp,
     torch.ops.pointnet2_ops.furthest_point_sample: _farthest,

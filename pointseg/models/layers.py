@@ -6,6 +6,7 @@ Features are channels-last, `[..., C]`: a layer is one large matrix product and 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Norm = Literal["batch", "frozen", "none"]
+Moments = tuple[Tensor, Tensor]  # mean and biased variance [C]
 
 
 class FrozenNorm(nn.Module):
@@ -136,17 +138,18 @@ class Layer(nn.Module):
         scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
         return self.linear.weight * scale[:, None], self.norm.bias - self.norm.running_mean * scale
 
-    def activate(self, y: Tensor, count: Tensor | None = None) -> Tensor:
+    def activate(self, y: Tensor, count: Tensor | None = None, moments: Moments | None = None) -> Tensor:
         """What follows the linear map; `y` [..., Co] contiguous, overwritten in evaluation mode.
 
         One row has no variance: it is normalised by the running statistics in training too. `count` [R] says for how
-        many equal rows each row of `y` [R, Co] stands; it needs a norm that `is_fused`.
+        many equal rows each row of `y` [R, Co] stands; it needs a norm that `is_fused`. `moments` are those of `y`, if
+        they are known.
         """
         shape, y = y.shape, y.view(-1, y.shape[-1])  # BatchNorm over rows: PyTorch's fast channels-last kernels
         if is_fused(self.norm, y) and (count is not None or len(y) > 1):
             norm = self.norm
-            moments = batch_moments(norm, y, count)
-            return _NormRelu.apply(y, count, norm.weight, norm.bias, *moments, norm.eps, self.relu).view(shape)
+            mean, variance = batch_moments(norm, y, count, moments=moments)
+            return _NormRelu.apply(y, count, norm.weight, norm.bias, mean, variance, norm.eps, self.relu).view(shape)
         if self.training and not isinstance(self.norm, FrozenNorm):
             norm = self.norm
             if isinstance(norm, _BatchNorm) and len(y) == 1:
@@ -180,10 +183,14 @@ def is_fused(norm: nn.Module, x: Tensor) -> bool:
 
 @torch.no_grad()
 def batch_moments(
-    norm: nn.BatchNorm1d, y: Tensor, count: Tensor | None, sign: Tensor | float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance [C] of `y` [R, C]; moves the running statistics, which are those of `sign` * y."""
-    mean, variance = rows.row_moments(y, count)
+    norm: nn.BatchNorm1d,
+    y: Tensor,
+    count: Tensor | None,
+    sign: Tensor | float = 1.0,
+    moments: Moments | None = None,
+) -> Moments:
+    """`moments` of `y` [R, C], computed if not given; moves the running statistics, which are those of `sign` * y."""
+    mean, variance = moments or rows.row_moments(y, count)
     total = len(y) if count is None else count.sum()
     norm.running_mean.lerp_(mean * sign, norm.momentum)
     norm.running_var.lerp_(variance * (total / (total - 1)), norm.momentum)
@@ -218,6 +225,70 @@ class _NormRelu(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_y, grad_weight, grad_bias = rows.norm_relu_backward(grad, *ctx.saved_tensors, ctx.eps, relu=ctx.relu)
         return grad_y, None, grad_weight, grad_bias, None, None, None, None
+
+
+def chain(layers: Sequence[Layer], y: Tensor, count: Tensor | None = None) -> Tensor:
+    """What the chain `layers` makes of `y` [..., C], its first linear map's output: [..., Co]."""
+    if len(layers) > 1 and is_joined(layers, y, count):
+        y, moments = linear_after(layers[:-1], y, layers[-1].linear.weight, count)
+        return layers[-1].activate(y, count, moments)
+    for number, layer in enumerate(layers):
+        y = layer(y, count) if number else layer.activate(y, count)
+    return y
+
+
+def linear_after(
+    layers: Sequence[Layer], y: Tensor, weight: Tensor, count: Tensor | None = None
+) -> tuple[Tensor, Moments | None]:
+    """`F.linear(chain(layers, y, count), weight)`, and the moments of its rows if they are known."""
+    if not layers or not is_joined(layers, y, count):
+        return F.linear(chain(layers, y, count), weight), None
+    shape, y, moments = y.shape, y.flatten(0, -2), None
+    following = [layer.linear.weight for layer in layers[1:]] + [weight]
+    for norm, linear in zip((layer.norm for layer in layers), following, strict=True):
+        mean, variance = batch_moments(norm, y, count, moments=moments)
+        y, *moments = _NormReluLinear.apply(y, count, norm.weight, norm.bias, mean, variance, norm.eps, linear)
+    return y.view(*shape[:-1], -1), tuple(moments)
+
+
+def is_joined(layers: Sequence[Layer], y: Tensor, count: Tensor | None) -> bool:
+    """Whether our operators take each of the `layers`' norm, ReLU and the linear map after it as one: in training."""
+    wide = y.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+    several = count is not None or y.shape[:-1].numel() > 1
+    fused = all(layer.relu and is_fused(layer.norm, y) for layer in layers)
+    return wide and several and fused and torch.is_grad_enabled()
+
+
+class _NormReluLinear(torch.autograd.Function):
+    """`_NormRelu` and the linear map `linear` [Co, C] after it: [R, Co], and its mean and variance, for the next one.
+
+    The activated rows are not kept: the backward pass computes them again, block by block.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: Tensor,
+        count: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        linear: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(y, count, mean, variance, weight, bias, linear)
+        ctx.eps = eps
+        output, *moments = rows.norm_relu_linear(y, count, mean, variance, weight, bias, eps, linear)
+        ctx.mark_non_differentiable(*moments)
+        return output, *moments
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor, *of_moments: Tensor) -> tuple[Tensor | None, ...]:
+        *saved, linear = ctx.saved_tensors
+        grad_y, *gradients, grad_linear = rows.norm_relu_linear_backward(grad, *saved, ctx.eps, linear)
+        return grad_y, None, *gradients, None, None, None, grad_linear
 
 
 def mlp(in_channels: int, widths: tuple[int, ...]) -> nn.Sequential:

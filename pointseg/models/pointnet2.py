@@ -41,7 +41,7 @@ from pointseg.models.distinct import (
     take_rows,
     without_equal_points,
 )
-from pointseg.models.layers import Dropout, Layer, is_fused, mlp
+from pointseg.models.layers import Dropout, Layer, chain, is_fused, is_joined, linear_after, mlp
 from pointseg.models.pooling import layer_max, maximum
 
 _TINY_DISTANCE2 = 1e-10  # squared metres; a point that is its own centre gets all the weight
@@ -212,15 +212,16 @@ class SetAbstraction(nn.Module):
             else:
                 offset = group_rows(xyz, index) - centres.unsqueeze(2)  # [B, M, K, 3]
                 own = None if own is None else group_rows(own, index)
-            count = None if balls is None else balls.count
-            y = F.linear(offset, weight[:, :3], bias)
-            y = first.activate(y if own is None else y + own, count)
-            for layer in rest[:-1]:
-                y = layer(y, count)
+            # Columns in memory: the gradient is offset.T @ grad, which is 15 times as fast as its transpose.
+            y = F.linear(offset, weight[:, :3].T.contiguous().T, bias)
+            y = y if own is None else y + own
+            *before, last = layers
             if balls is None:
-                pooled.append(layer_max(rest[-1], y) if rest else y.amax(dim=2))
+                pooled.append(layer_max(last, chain(before, y)) if before else last.activate(y).amax(dim=2))
+            elif before:
+                pooled.append(layer_max(last, y, balls, before))
             else:
-                pooled.append(layer_max(rest[-1], y, balls) if rest else maximum(y, balls))
+                pooled.append(maximum(last.activate(y, balls.count), balls))
         return torch.cat(pooled, dim=2) if len(pooled) > 1 else pooled[0]
 
 
@@ -264,21 +265,28 @@ class FeaturePropagation(nn.Module):
             return y if distinct is None else distinct.back(y)
         y = interpolate_rows(source, nearest, weights)
         count = None if distinct is None else distinct.count
-        y = first.activate(y if own is None else y + own, count)
-        for layer in rest:
-            y = layer(y, count)
-        return then(y) if distinct is None else then(y, distinct)
+        y = y if own is None else y + own
+        if not then:
+            return chain(self.mlp, y)
+        before, last = self.mlp[:-1], self.mlp[-1:]
+        if not is_joined(last, y, count):
+            return then(chain(self.mlp, y, count), distinct)
+        return then(linear_after(before, y, last[0].linear.weight, count)[0] if before else y, distinct, last)
 
 
 class Head(nn.Sequential):
     """A layer, dropout and the classifier."""
 
-    def forward(self, x: Tensor, distinct: Points | None = None) -> Tensor:
-        """[B, N, C] -> logits [B, N, classes]; with `distinct`, x is [1, R, C] of the distinct points."""
-        if distinct is None:
-            return super().forward(x)
+    def forward(self, x: Tensor, distinct: Points | None = None, before: Sequence[Layer] = ()) -> Tensor:
+        """[B, N, C] -> logits [B, N, classes]; with `distinct`, x is [1, R, C] of the distinct points.
+
+        With layers `before` it is what the head makes of `chain(before, x)`.
+        """
         layer, dropout, classify = self
-        x = layer(x, distinct.count)
+        count = None if distinct is None else distinct.count
+        x = chain([*before, layer], x, count) if before else layer(x, count)
+        if distinct is None:
+            return classify(dropout(x))
         # Dropout treats equal points each on its own.
         return classify(dropout(distinct.back(x))) if self.training else distinct.back(classify(x))
 

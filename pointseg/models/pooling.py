@@ -7,6 +7,7 @@ the same function, on K times fewer values. B batch, M centres, K neighbours, R 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,24 +16,29 @@ from pointnet2_ops import rows
 from torch import Tensor, nn
 
 from pointseg.models.distinct import Balls
-from pointseg.models.layers import Layer, batch_moments
+from pointseg.models.layers import Layer, batch_moments, chain, linear_after
 
 
-def layer_max(layer: Layer, x: Tensor, balls: Balls | None = None) -> Tensor:
-    """`layer(x).amax(dim=2)`: `x` [B, M, K, Ci] -> [B, M, Co]; with `balls` it holds their distinct rows, [R, Ci]."""
+def layer_max(layer: Layer, x: Tensor, balls: Balls | None = None, before: Sequence[Layer] = ()) -> Tensor:
+    """`layer(x).amax(dim=2)`: `x` [B, M, K, Ci] -> [B, M, Co]; with `balls` it holds their distinct rows, [R, Ci].
+
+    With layers `before` it is `layer(chain(before, x))`.
+    """
+    count = None if balls is None else balls.count
     weight, bias = layer.affine()
     if not layer.training:
+        x = chain(before, x, count)
         y = F.linear(x, weight, bias)
         return (y.amax(dim=2) if balls is None else maximum(y, balls)).relu()
     norm = layer.norm
     if type(norm) is not nn.BatchNorm1d:  # SyncBatchNorm: its statistics are not of this process alone
-        return layer(x).amax(dim=2)
+        return layer(chain(before, x, count)).amax(dim=2)
     sign = torch.where(norm.weight >= 0, 1.0, -1.0).to(weight.dtype).detach()
-    y = F.linear(x, weight * sign.unsqueeze(1))  # the linear map's output times `sign`
+    y, moments = linear_after(before, x, weight * sign.unsqueeze(1), count)  # the linear map's output times `sign`
     if balls is None:
         mean, variance = _update_statistics(norm, y, sign)
         return _NormMax.apply(y, norm.weight * sign, norm.bias, mean, variance, norm.eps).relu()
-    mean, variance = batch_moments(norm, y, balls.count, sign)
+    mean, variance = batch_moments(norm, y, count, sign, moments)
     pooled = _BallsNormMax.apply(y, norm.weight * sign, norm.bias, mean, variance, norm.eps, balls)
     return pooled.relu().view(*balls.shape[:2], -1)
 

@@ -80,6 +80,30 @@ def test_norm_and_its_gradient_equal_reference(C: int, dtype: torch.dtype, relu:
                 torch.testing.assert_close(ours.double(), theirs, rtol=tolerance, atol=tolerance * size)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("R", "C", "outputs"), [(1, 1, 1), (7, 5, 70), (300, 16, 3), (600, 70, 33), (700, 32, 64)])
+def test_norm_relu_and_linear_equal_reference(R: int, C: int, outputs: int, dtype: torch.dtype):
+    """The reference's gradients are autograd's, through the moments too."""
+    x, count = counted(R, C, dtype)
+    weight, bias = parameters(C, dtype)
+    linear = torch.randn(outputs, C, generator=generator()).to(dtype)
+    grad = torch.randn(R, outputs, generator=generator()).to(dtype)
+    tolerance = {torch.float64: 1e-11, torch.float32: 1e-4}[dtype]
+    for counts in (None, count):
+        leaves = [leaf.double().requires_grad_() for leaf in (x, weight, bias, linear)]
+        times = torch.ones(R) if counts is None else counts
+        moments = reference.row_moments(leaves[0], times.double())
+        expected = reference.norm_relu_linear(leaves[0], counts, *moments, *leaves[1:3], 1.0, leaves[3])
+        expected += torch.autograd.grad(expected[0], leaves, grad.double())
+        for _ in every_instruction_set():
+            settings = (*rows.row_moments(x, counts), weight, bias, 1.0, linear)
+            got = rows.norm_relu_linear(x, counts, *settings)
+            got += rows.norm_relu_linear_backward(grad, x, counts, *settings)
+            for ours, theirs in zip(got, expected, strict=True):
+                size = theirs.abs().max().item()
+                torch.testing.assert_close(ours.double(), theirs, rtol=tolerance, atol=tolerance * size)
+
+
 def test_threads_and_instruction_sets_change_nothing_in_float64_sums():
     x, count = counted(3000, 33, torch.float64)
     results = []
@@ -98,6 +122,9 @@ def test_nan_stays_one():
     settings = (*rows.row_moments(x, count), weight, bias, 1e-5)
     assert rows.norm_relu(x, *settings)[:, 3].isnan().all()
     assert rows.norm_relu_backward(torch.ones_like(x), x, count, *settings)[0][:, 3].isnan().all()
+    linear = torch.ones(5, 16)
+    assert rows.norm_relu_linear(x, count, *settings, linear)[0].isnan().all()
+    assert rows.norm_relu_linear_backward(torch.ones(40, 5), x, count, *settings, linear)[0][:, 3].isnan().all()
     assert rows.segment_max(x, torch.tensor([0, 5, 40], dtype=torch.int32))[0][1, 3].isnan()
 
 
@@ -174,6 +201,12 @@ def test_wrong_input():
         rows.norm_relu(x, *[torch.zeros(3)] * 4, 1e-5)
     with pytest.raises(ValueError, match=r"grad must be of the shape and type of rows, \[10, 4\], got \[9, 4\]"):
         rows.norm_relu_backward(x[1:], x, None, *[torch.zeros(4)] * 4, 1e-5)
+    with pytest.raises(ValueError, match=r"linear must be \[outputs, 4\] Float, got \[4, 5\] Float"):
+        rows.norm_relu_linear(x, None, *[torch.zeros(4)] * 4, 1e-5, torch.zeros(4, 5))
+    with pytest.raises(ValueError, match=r"grad must be \[10, 5\] of the type of rows, got \[10, 4\]"):
+        rows.norm_relu_linear_backward(x, x, None, *[torch.zeros(4)] * 4, 1e-5, torch.zeros(5, 4))
+    with pytest.raises(ValueError, match="rows must be float32 or float64, got BFloat16"):
+        rows.norm_relu_linear(x.bfloat16(), None, *[torch.zeros(4)] * 4, 1e-5, torch.zeros(5, 4).bfloat16())
     with pytest.raises(ValueError, match="start must ascend from 0 or more to at most R=10"):
         rows.segment_max(x, torch.tensor([0, 5, 5, 10], dtype=torch.int32))
     with pytest.raises(ValueError, match="start must ascend from 0 or more to at most R=10"):
@@ -198,6 +231,8 @@ def test_opcheck():
         (library.row_moments, (x, count)),
         (library.norm_relu, (x, *settings)),
         (library.norm_relu_backward, (x, x, count, *settings)),
+        (library.norm_relu_linear, (x, count, *settings[:-1], torch.ones(5, 4))),
+        (library.norm_relu_linear_backward, (torch.ones(10, 5), x, count, *settings[:-1], torch.ones(5, 4))),
         (library.segment_max, (x, start)),
         (library.first_equal_row, (x[None],)),
         (library.distinct_neighbours, (idx, None, 5)),

@@ -1,12 +1,12 @@
-// BatchNorm with ReLU over rows that may stand for several equal ones, in training.
-#include "kernels/batch_norm.h"
-
+// BatchNorm with ReLU over rows that may stand for several equal ones, in training, alone and with the linear
+// map that follows.
 #include <torch/csrc/stable/library.h>
 
 #include <optional>
 #include <tuple>
 
 #include "glue.h"
+#include "kernels/norm_linear.h"
 
 namespace pointnet2 {
 
@@ -114,15 +114,76 @@ static std::tuple<Tensor, Tensor, Tensor> norm_relu_backward_cpu(const Tensor& g
     const NormMap<A> map = map_of<A>(norm, inverse, scale);
     const auto run = relu ? norm_relu_backward<true, T, A> : norm_relu_backward<false, T, A>;
     run(data_of<T>(grad), x.view<T>(), map, inverse.data(), mutable_data_of<T>(grad_rows),
-        mutable_data_of<A>(grad_weight), mutable_data_of<A>(grad_bias), torch_threads());
+        {mutable_data_of<A>(grad_weight), mutable_data_of<A>(grad_bias), {}, {}}, torch_threads());
   });
   return {grad_rows, grad_weight, grad_bias};
+}
+
+// The linear map [outputs, C] that takes rows [R, C], both of float32 or float64.
+static Tensor linear_after(const CountedRows& x, const Tensor& linear) {
+  const ScalarType type = x.rows.scalar_type();
+  require<std::invalid_argument>(type == ScalarType::Float || type == ScalarType::Double,
+                                 "rows must be float32 or float64, got ", torch::headeronly::toString(type));
+  require<std::invalid_argument>(
+      linear.dim() == 2 && linear.size(1) == x.rows.size(1) && linear.scalar_type() == type,
+      "linear must be [outputs, ", x.rows.size(1), "] ", torch::headeronly::toString(type), ", got ",
+      shape_of(linear), " ", torch::headeronly::toString(linear.scalar_type()));
+  return torch::stable::contiguous(linear);
+}
+
+static std::tuple<Tensor, Tensor, Tensor> norm_relu_linear_cpu(const Tensor& rows,
+                                                               const std::optional<Tensor>& count,
+                                                               const Tensor& mean, const Tensor& variance,
+                                                               const Tensor& weight, const Tensor& bias,
+                                                               double eps, const Tensor& map) {
+  const CountedRows x(rows, count);
+  const Norm norm(x, mean, variance, weight, bias, eps);
+  const Tensor linear = linear_after(x, map);
+  const int64_t outputs = linear.size(0);
+  Tensor y = torch::stable::new_empty(x.rows, {rows.size(0), outputs});
+  Tensor mean_y = torch::stable::new_empty(x.rows, {outputs}), variance_y = torch::stable::empty_like(mean_y);
+  switch_coordinates(rows.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    std::vector<T> inverse, scale;
+    norm_relu_linear<T>({x.view<T>(), map_of<T>(norm, inverse, scale), data_of<T>(linear), outputs},
+                        mutable_data_of<T>(y), mutable_data_of<T>(mean_y), mutable_data_of<T>(variance_y),
+                        torch_threads());
+  });
+  return {y, mean_y, variance_y};
+}
+
+static std::tuple<Tensor, Tensor, Tensor, Tensor> norm_relu_linear_backward_cpu(
+    const Tensor& gradient, const Tensor& rows, const std::optional<Tensor>& count, const Tensor& mean,
+    const Tensor& variance, const Tensor& weight, const Tensor& bias, double eps, const Tensor& map) {
+  const CountedRows x(rows, count);
+  const Norm norm(x, mean, variance, weight, bias, eps);
+  const Tensor linear = linear_after(x, map);
+  const int64_t outputs = linear.size(0);
+  require<std::invalid_argument>(
+      gradient.dim() == 2 && gradient.size(0) == rows.size(0) && gradient.size(1) == outputs &&
+          gradient.scalar_type() == rows.scalar_type(),
+      "grad must be [", rows.size(0), ", ", outputs, "] of the type of rows, got ", shape_of(gradient));
+  const Tensor grad = torch::stable::contiguous(gradient);
+  Tensor grad_rows = torch::stable::empty_like(x.rows), grad_linear = torch::stable::empty_like(linear);
+  Tensor grad_weight = x.empty_vector(), grad_bias = x.empty_vector();
+  switch_coordinates(rows.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    std::vector<T> inverse, scale;
+    const NormMap<T> map = map_of<T>(norm, inverse, scale);
+    norm_relu_linear_backward<T>(data_of<T>(grad), {x.view<T>(), map, data_of<T>(linear), outputs},
+                                 inverse.data(), mutable_data_of<T>(grad_rows),
+                                 {mutable_data_of<T>(grad_weight), mutable_data_of<T>(grad_bias), {}, {}},
+                                 mutable_data_of<T>(grad_linear), torch_threads());
+  });
+  return {grad_rows, grad_weight, grad_bias, grad_linear};
 }
 
 STABLE_TORCH_LIBRARY_IMPL(pointnet2_ops, CPU, m) {
   m.impl("row_moments", TORCH_BOX(&row_moments_cpu));
   m.impl("norm_relu", TORCH_BOX(&norm_relu_cpu));
   m.impl("norm_relu_backward", TORCH_BOX(&norm_relu_backward_cpu));
+  m.impl("norm_relu_linear", TORCH_BOX(&norm_relu_linear_cpu));
+  m.impl("norm_relu_linear_backward", TORCH_BOX(&norm_relu_linear_backward_cpu));
 }
 
 }  // namespace pointnet2

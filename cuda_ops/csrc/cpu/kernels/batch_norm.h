@@ -35,12 +35,61 @@ struct NormMap {
 struct BlockSums {
   std::vector<double> count;
   std::vector<double> first, second;  // [blocks, C]
-  int64_t blocks;
+  int64_t blocks, C;
 
   BlockSums(int64_t R, int64_t C)
-      : count((R + kBlockOfRows - 1) / kBlockOfRows), blocks(static_cast<int64_t>(count.size())) {
+      : count((R + kBlockOfRows - 1) / kBlockOfRows), blocks(static_cast<int64_t>(count.size())), C(C) {
     first.resize(blocks * C);
     second.resize(blocks * C);
+  }
+
+  // Calls body(n, first, second) for each block of a channel.
+  template <class Body>
+  void visit(int64_t c, const Body& body) const {
+    for (int64_t block = 0; block < blocks; ++block)
+      body(count[block], first[block * C + c], second[block * C + c]);
+  }
+
+  // Mean and variance [C], where the sums are each block's mean and its squares about it (Chan, Golub and
+  // LeVeque 1979).
+  template <class A>
+  void join_moments(A* mean, A* variance) const {
+    for (int64_t c = 0; c < C; ++c) {
+      double n = 0, center = 0, squares = 0;  // of the blocks so far
+      visit(c, [&](double more, double block_mean, double block_squares) {
+        const double apart = block_mean - center;
+        n += more;
+        center += apart * (more / n);
+        squares += block_squares + apart * apart * (more * (n - more) / n);
+      });
+      mean[c] = static_cast<A>(center);
+      variance[c] = static_cast<A>(squares / n);
+    }
+  }
+};
+
+// The gradients [C] of BatchNorm's parameters, and of the two terms that every row's gradient has: through
+// the mean and through the variance.
+template <class A>
+struct NormGradients {
+  A *weight, *bias;
+  std::vector<A> constant, slope;
+
+  // From the sums over the gradients g after BatchNorm, and over g * (row - mean).
+  void join(const BlockSums& sums, const A* inverse) {
+    constant.resize(sums.C), slope.resize(sums.C);
+    for (int64_t c = 0; c < sums.C; ++c) {
+      double n = 0, grads = 0, products = 0;
+      sums.visit(c, [&](double count, double first, double second) {
+        n += count;
+        grads += first;
+        products += second;
+      });
+      bias[c] = static_cast<A>(grads);
+      weight[c] = static_cast<A>(products * inverse[c]);
+      constant[c] = static_cast<A>(grads / n);
+      slope[c] = static_cast<A>(products / n * inverse[c] * inverse[c]);
+    }
   }
 };
 
@@ -56,17 +105,7 @@ template <class T, class A>
 inline void row_moments(const NormRows<T, A>& x, A* mean, A* variance, const Threads& threads) {
   BlockSums sums(x.R, x.C);
   POINTNET2_DISPATCH(active_isa(), block_moments(x, sums, threads));
-  for (int64_t c = 0; c < x.C; ++c) {
-    double n = 0, center = 0, squares = 0;  // of the blocks so far (Chan, Golub and LeVeque 1979)
-    for (int64_t block = 0; block < sums.blocks; ++block) {
-      const double more = sums.count[block], apart = sums.first[block * x.C + c] - center;
-      n += more;
-      center += apart * (more / n);
-      squares += sums.second[block * x.C + c] + apart * apart * (more * (n - more) / n);
-    }
-    mean[c] = static_cast<A>(center);
-    variance[c] = static_cast<A>(squares / n);
-  }
+  sums.join_moments(mean, variance);
 }
 
 template <bool relu, class T, class A>
@@ -74,30 +113,16 @@ inline void norm_relu(const NormRows<T, A>& x, const NormMap<A>& map, T* out, co
   POINTNET2_DISPATCH(active_isa(), norm_relu<relu>(x, map, out, threads));
 }
 
-// grad_rows [R, C] and, [C], the gradients of BatchNorm's weight and bias, from grad [R, C], each row's the
-// sum over the rows that it stands for. inverse [C]: 1 / sqrt(variance + epsilon).
+// grad_rows [R, C] and the gradients of BatchNorm's parameters from grad [R, C], each row's the sum over the
+// rows that it stands for. inverse [C]: 1 / sqrt(variance + epsilon).
 template <bool relu, class T, class A>
 inline void norm_relu_backward(const T* grad, const NormRows<T, A>& x, const NormMap<A>& map,
-                               const A* inverse, T* grad_rows, A* grad_weight, A* grad_bias,
+                               const A* inverse, T* grad_rows, NormGradients<A> grads,
                                const Threads& threads) {
   BlockSums sums(x.R, x.C);
   POINTNET2_DISPATCH(active_isa(), block_gradients<relu>(grad, x, map, sums, threads));
-  double n = 0;
-  for (const double count : sums.count) n += count;
-  std::vector<A> constant(x.C), slope(x.C);  // of the terms that come from the mean and from the variance
-  for (int64_t c = 0; c < x.C; ++c) {
-    double grads = 0, products = 0;
-    for (int64_t block = 0; block < sums.blocks; ++block) {
-      grads += sums.first[block * x.C + c];
-      products += sums.second[block * x.C + c];
-    }
-    grad_bias[c] = static_cast<A>(grads);
-    grad_weight[c] = static_cast<A>(products * inverse[c]);
-    constant[c] = static_cast<A>(grads / n);
-    slope[c] = static_cast<A>(products / n * inverse[c] * inverse[c]);
-  }
-  POINTNET2_DISPATCH(active_isa(),
-                     row_gradients<relu>(grad, x, map, constant.data(), slope.data(), grad_rows, threads));
+  grads.join(sums, inverse);
+  POINTNET2_DISPATCH(active_isa(), row_gradients<relu>(grad, x, map, grads, grad_rows, threads));
 }
 
 }  // namespace pointnet2
@@ -120,60 +145,75 @@ inline A masked(A grad, A value, const NormMap<A>& map, int64_t c) {
   return normed(value, map, c) <= A(0) ? A(0) : grad;
 }
 
-// Calls body(block, first row, end) for each block, and notes the counts.
+// How many rows do rows [from, to) stand for?
+template <class T, class A>
+double count_of(const NormRows<T, A>& x, int64_t from, int64_t to) {
+  double n = 0;
+  for (int64_t r = from; r < to; ++r) n += x.count == nullptr ? 1.0 : static_cast<double>(x.count[r]);
+  return n;
+}
+
+// Calls body(block, first row, end) for each block in [begin, end), and notes its count.
 template <class T, class A, class Body>
-void over_blocks(const NormRows<T, A>& x, BlockSums& sums, const Threads& threads, const Body& body) {
-  parallel(threads, sums.blocks, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const int64_t from = block * kBlockOfRows, to = std::min(from + kBlockOfRows, x.R);
-      double n = 0;
-      for (int64_t r = from; r < to; ++r) n += x.count == nullptr ? 1.0 : static_cast<double>(x.count[r]);
-      sums.count[block] = n;
-      body(block, from, to);
+void over_blocks(const NormRows<T, A>& x, BlockSums& sums, int64_t begin, int64_t end, const Body& body) {
+  for (int64_t block = begin; block < end; ++block) {
+    const int64_t from = block * kBlockOfRows, to = std::min(from + kBlockOfRows, x.R);
+    sums.count[block] = count_of(x, from, to);
+    body(block, from, to);
+  }
+}
+
+// The mean of a block, and the sum of squares about it.
+template <class T, class A>
+void moments_of_block(const NormRows<T, A>& x, BlockSums& sums, int64_t block, int64_t from, int64_t to) {
+  const int64_t C = x.C;
+  std::vector<A> total(C), squares(C);
+  A* __restrict t = total.data();
+  A* __restrict s = squares.data();
+  for (int64_t r = from; r < to; ++r) {
+    const T* __restrict row = x.rows + r * C;
+    const A n = x.count == nullptr ? A(1) : x.count[r];
+    for (int64_t c = 0; c < C; ++c) t[c] += n * static_cast<A>(row[c]);
+  }
+  for (int64_t c = 0; c < C; ++c) t[c] /= static_cast<A>(sums.count[block]);
+  for (int64_t r = from; r < to; ++r) {
+    const T* __restrict row = x.rows + r * C;
+    const A n = x.count == nullptr ? A(1) : x.count[r];
+    for (int64_t c = 0; c < C; ++c) {
+      const A apart = static_cast<A>(row[c]) - t[c];
+      s[c] += n * (apart * apart);
     }
+  }
+  std::copy_n(t, C, sums.first.data() + block * C);
+  std::copy_n(s, C, sums.second.data() + block * C);
+}
+
+template <class T, class A>
+void block_moments(const NormRows<T, A>& x, BlockSums& sums, const Threads& threads) {
+  parallel(threads, sums.blocks, [&](int64_t begin, int64_t end) {
+    over_blocks(x, sums, begin, end,
+                [&](int64_t block, int64_t from, int64_t to) { moments_of_block(x, sums, block, from, to); });
   });
 }
 
-// The mean of each block, and the sum of squares about it.
-template <class T, class A>
-void block_moments(const NormRows<T, A>& x, BlockSums& sums, const Threads& threads) {
+// out [to - from, C]: BatchNorm of rows [from, to), and ReLU.
+template <bool relu, class T, class A>
+void norm_rows(const NormRows<T, A>& x, const NormMap<A>& map, int64_t from, int64_t to, T* out) {
   const int64_t C = x.C;
-  over_blocks(x, sums, threads, [&](int64_t block, int64_t from, int64_t to) {
-    std::vector<A> total(C), squares(C);
-    A* __restrict t = total.data();
-    A* __restrict s = squares.data();
-    for (int64_t r = from; r < to; ++r) {
-      const T* __restrict row = x.rows + r * C;
-      const A n = x.count == nullptr ? A(1) : x.count[r];
-      for (int64_t c = 0; c < C; ++c) t[c] += n * static_cast<A>(row[c]);
+  for (int64_t r = from; r < to; ++r) {
+    const T* __restrict row = x.rows + r * C;
+    T* __restrict normal = out + (r - from) * C;
+    for (int64_t c = 0; c < C; ++c) {
+      const A value = normed(static_cast<A>(row[c]), map, c);
+      normal[c] = static_cast<T>(relu && value < A(0) ? A(0) : value);
     }
-    for (int64_t c = 0; c < C; ++c) t[c] /= static_cast<A>(sums.count[block]);
-    for (int64_t r = from; r < to; ++r) {
-      const T* __restrict row = x.rows + r * C;
-      const A n = x.count == nullptr ? A(1) : x.count[r];
-      for (int64_t c = 0; c < C; ++c) {
-        const A apart = static_cast<A>(row[c]) - t[c];
-        s[c] += n * (apart * apart);
-      }
-    }
-    std::copy_n(t, C, sums.first.data() + block * C);
-    std::copy_n(s, C, sums.second.data() + block * C);
-  });
+  }
 }
 
 template <bool relu, class T, class A>
 void norm_relu(const NormRows<T, A>& x, const NormMap<A>& map, T* out, const Threads& threads) {
-  const int64_t C = x.C;
-  parallel(threads, x.R, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const T* __restrict row = x.rows + r * C;
-      T* __restrict to = out + r * C;
-      for (int64_t c = 0; c < C; ++c) {
-        const A value = normed(static_cast<A>(row[c]), map, c);
-        to[c] = static_cast<T>(relu && value < A(0) ? A(0) : value);
-      }
-    }
-  });
+  parallel(threads, x.R,
+           [&](int64_t begin, int64_t end) { norm_rows<relu>(x, map, begin, end, out + begin * x.C); });
 }
 
 // Sums over each block of the gradients g and of g * (row - mean).
@@ -181,29 +221,33 @@ template <bool relu, class T, class A>
 void block_gradients(const T* grad, const NormRows<T, A>& x, const NormMap<A>& map, BlockSums& sums,
                      const Threads& threads) {
   const int64_t C = x.C;
-  over_blocks(x, sums, threads, [&](int64_t block, int64_t from, int64_t to) {
-    std::vector<A> grads(C), products(C);
-    A* __restrict g = grads.data();
-    A* __restrict p = products.data();
-    for (int64_t r = from; r < to; ++r) {
-      const T* __restrict row = x.rows + r * C;
-      const T* __restrict of_row = grad + r * C;
-      for (int64_t c = 0; c < C; ++c) {
-        const A value = static_cast<A>(row[c]), own = masked<relu>(static_cast<A>(of_row[c]), value, map, c);
-        g[c] += own;
-        p[c] += own * (value - map.mean[c]);
+  parallel(threads, sums.blocks, [&](int64_t begin, int64_t end) {
+    over_blocks(x, sums, begin, end, [&](int64_t block, int64_t from, int64_t to) {
+      std::vector<A> grads(C), products(C);
+      A* __restrict g = grads.data();
+      A* __restrict p = products.data();
+      for (int64_t r = from; r < to; ++r) {
+        const T* __restrict row = x.rows + r * C;
+        const T* __restrict of_row = grad + r * C;
+        for (int64_t c = 0; c < C; ++c) {
+          const A value = static_cast<A>(row[c]),
+                  own = masked<relu>(static_cast<A>(of_row[c]), value, map, c);
+          g[c] += own;
+          p[c] += own * (value - map.mean[c]);
+        }
       }
-    }
-    std::copy_n(g, C, sums.first.data() + block * C);
-    std::copy_n(p, C, sums.second.data() + block * C);
+      std::copy_n(g, C, sums.first.data() + block * C);
+      std::copy_n(p, C, sums.second.data() + block * C);
+    });
   });
 }
 
 // scale * (g - count * (constant + slope * (row - mean)))
 template <bool relu, class T, class A>
-void row_gradients(const T* grad, const NormRows<T, A>& x, const NormMap<A>& map, const A* constant,
-                   const A* slope, T* grad_rows, const Threads& threads) {
+void row_gradients(const T* grad, const NormRows<T, A>& x, const NormMap<A>& map,
+                   const NormGradients<A>& grads, T* grad_rows, const Threads& threads) {
   const int64_t C = x.C;
+  const A *constant = grads.constant.data(), *slope = grads.slope.data();
   parallel(threads, x.R, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const T* __restrict row = x.rows + r * C;

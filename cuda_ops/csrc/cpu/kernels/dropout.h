@@ -20,7 +20,7 @@ constexpr int64_t kDropoutBlock = 256;  // elements
 
 namespace pointnet2 {
 
-// out [n]: x times `scale`, or 0 where the 16 random bits of an element are below `dropped`.
+// out [n]: x times `scale`, or times 0 where the 16 random bits of an element are below `dropped`.
 template <class A, class T>
 inline void dropout(const T* x, int64_t n, uint64_t seed, int32_t dropped, A scale, T* out,
                     const Threads& threads) {
@@ -43,20 +43,26 @@ inline uint64_t split_mix(uint64_t seed, uint64_t at) {
   return z ^ (z >> 31);
 }
 
+// Of block number `block`, `count` elements.
+template <class A, class T>
+void drop_block(const T* __restrict x, int64_t block, int64_t count, uint64_t seed, int32_t dropped, A scale,
+                T* __restrict out) {
+  uint64_t words[kDropoutBlock / 4];
+  uint16_t draws[kDropoutBlock];
+  A factors[kDropoutBlock];
+  for (int64_t i = 0; i < kDropoutBlock / 4; ++i)
+    words[i] = split_mix(seed, static_cast<uint64_t>(block * (kDropoutBlock / 4) + i));
+  std::memcpy(draws, words, sizeof draws);
+  for (int64_t i = 0; i < kDropoutBlock; ++i) factors[i] = draws[i] < dropped ? A(0) : scale;
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<T>(static_cast<A>(x[i]) * factors[i]);
+}
+
 template <class A, class T>
 void dropout(const T* x, int64_t n, uint64_t seed, int32_t dropped, A scale, T* out, const Threads& threads) {
   parallel(threads, (n + kDropoutBlock - 1) / kDropoutBlock, [=](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
-      uint64_t words[kDropoutBlock / 4];
-      uint16_t draws[kDropoutBlock];
-      for (int64_t i = 0; i < kDropoutBlock / 4; ++i)
-        words[i] = split_mix(seed, static_cast<uint64_t>(block * (kDropoutBlock / 4) + i));
-      std::memcpy(draws, words, sizeof draws);
-      const int64_t from = block * kDropoutBlock, count = std::min(kDropoutBlock, n - from);
-      const T* __restrict values = x + from;
-      T* __restrict to = out + from;
-      for (int64_t i = 0; i < count; ++i)
-        to[i] = static_cast<T>(draws[i] < dropped ? A(0) : static_cast<A>(values[i]) * scale);
+      const int64_t from = block * kDropoutBlock;
+      drop_block(x + from, block, std::min(kDropoutBlock, n - from), seed, dropped, scale, out + from);
     }
   });
 }

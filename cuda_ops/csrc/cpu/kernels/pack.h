@@ -3,7 +3,7 @@
 //
 //   load(p), store(p, a), broadcast(value)
 //   a + b, a - b, a * b, min(a, b), max(a, b): lane by lane; where a or b is NaN, min and max give b
-//   multiply_add(a, b, c): a * b + c of float, rounded once where the machine can; never for indices
+//   multiply_add(a, b, c): a * b + c, of float rounded once where the machine can; never for indices
 //   max_everywhere(a), min_everywhere(a): the largest (smallest) lane, in every lane
 //   first_lane(a): that lane
 //   less(a, b), less_equal(a, b), equal(a, b): a Mask<T>
@@ -58,6 +58,11 @@ namespace POINTNET2_ISA {
 #else
 #include "pack_portable.h"
 #endif
+
+POINTNET2_INLINE Pack<double> multiply_add(const Pack<double>& a, const Pack<double>& b,
+                                           const Pack<double>& c) {
+  return a * b + c;
+}
 
 // `a` with one lane replaced by that lane of `b`.
 template <class T>
