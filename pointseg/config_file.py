@@ -60,10 +60,22 @@ def parse_config(text: str, overrides: Iterable[str] = (), *, source: str = "con
         # "Expected `float`, got `str` - at `$.train.lr`", or of an OutOfRange "lr must be ... - at `$.train`".
         message, _, place = str(error).partition(" - at `$")
         separator = "." if isinstance(error.__cause__, OutOfRange) else ": "
-        key = place.rstrip("`").lstrip(".") + separator if place else ""
-        raise InputError(f"{source}: {key}{message[:1].lower()}{message[1:]}") from None
+        name = place.rstrip("`").lstrip(".")
+        said = message[:1].lower() + message[1:]
+        if message.startswith("Invalid enum value"):
+            said += f"; expected one of {', '.join(map(str, _choices(name)))}"
+        raise InputError(f"{source}: {name + separator if name else ''}{said}") from None
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+def _choices(key: str) -> tuple[Any, ...]:
+    """What a setting such as `evaluate.protocols[0]` may be, where that is one of a few words."""
+    kind: Any = Config
+    for name, index in re.findall(r"(\w+)(\[)?", re.sub(r"\d+\]", "", key)):
+        kind = typing.get_type_hints(kind)[name]
+        kind = typing.get_args(kind)[0] if index else kind
+    return typing.get_args(kind)
 
 
 def dump_config(config: Config) -> str:

@@ -55,7 +55,14 @@ def test_overrides_come_after_the_file() -> None:
         ("model: {pointcnn: {dropout: 2}}", "model.pointcnn.dropout must be between 0 and 1, got 2"),
         ("model: {levels: [{points: 0, scales: []}]}", "model.levels[0].points must be positive, got 0"),
         ("data: {min_annotated: 2}", "data.min_annotated must be between 0 and 1, got 2"),
-        ("model: {context: nonlocal}", "model.context: invalid enum value 'nonlocal'"),
+        (
+            "model: {context: nonlocal}",
+            "model.context: invalid enum value 'nonlocal'; expected one of none, latent_gnn",
+        ),
+        (
+            "evaluate: {protocols: [x]}",
+            "protocols[0]: invalid enum value 'x'; expected one of every_vertex, benchmark,",
+        ),
         ("model: {fp_mlps: [[8]]}", "model.fp_mlps must have one entry per level: 4 levels, got 1 entries"),
         ("train: {lr: 1, lr: 2}", "key 'lr' is given twice"),
         ("train: {lr: [}", "not valid YAML"),

@@ -47,4 +47,5 @@ def evaluate(
         if context.is_main and result is not None:
             print(format_table(result))
         if context.is_main and export is not None:
-            print(f"predictions: {export}")
+            checked = "" if result is None else "; scored once more, the files give benchmark's mIoU"
+            print(f"predictions: {export}{checked}")

@@ -135,7 +135,8 @@ def format_table(result: dict[str, Any]) -> str:
     ]
     first = next(iter(result["protocols"].values()))["overall"]
     absent = "".join(f", {name}" for name in first["classes_absent"])
-    footer = f"{result['scenes']} scenes of split {result['split']!r}; accuracies in %; class voxel at 4.84 cm"
+    scenes = f"{result['scenes']} scene{'s' * (result['scenes'] > 1)}"
+    footer = f"{scenes} of split {result['split']!r}; accuracies in %; class voxel at 4.84 cm"
     if absent:
         footer += f"; absent classes: {absent[2:]}"
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], footer])
