@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pointseg.models.layers import Dropout, Layer
+from pointseg.models.layers import Dropout, Layer, chain, is_joined, linear_after
 from pointseg.models.pooling import layer_max
 
 
@@ -132,6 +132,44 @@ def test_synchronised_batchnorm_is_left_to_itself():
     layer.norm.forward = plain_norm.forward  # without a process group, what a group of one would do
     expected = plain(layer, neighbourhoods()).amax(dim=2)
     torch.testing.assert_close(layer_max(layer, neighbourhoods()), expected)
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_chain_is_its_layers_one_after_the_other(counted: bool):
+    """Outputs, gradients and statistics of 300 rows, or of rows that stand for 1, 2 or 3 equal ones."""
+    layers = nn.ModuleList([random_layer(6, 8), random_layer(8, 40), random_layer(40, 5)])
+    separate, results = copy.deepcopy(layers), []
+    draw = torch.Generator().manual_seed(0)
+    count = (torch.arange(300) % 3 + 1).double() if counted else None
+    weight = torch.randn(7, 5, generator=draw, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(300, 8, generator=draw, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(300, 7, generator=draw, dtype=torch.float64)
+    assert is_joined(layers, y, count)
+    output, moments = linear_after(layers, y, weight, count)
+    x = separate[0].activate(y, count)
+    for layer in separate[1:]:
+        x = layer(x, count)
+    for network, result in ((layers, output), (separate, F.linear(x, weight))):
+        leaves = [y, weight, *network[0].norm.parameters(), *network[1:].parameters()]
+        results.append([result, *torch.autograd.grad(result, leaves, upstream), *network.buffers()])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    written = output if count is None else output.repeat_interleave(count.long(), dim=0)
+    torch.testing.assert_close(moments, (written.mean(dim=0), written.var(dim=0, unbiased=False)))
+    torch.testing.assert_close(F.linear(chain(layers, y, count), weight), output)
+
+
+def test_layers_are_joined_in_training_with_digits_only():
+    layers, y = [random_layer(6, 8, torch.float32)], torch.randn(9, 8)
+    assert is_joined(layers, y, None)
+    assert not is_joined(layers, y[:1], None)
+    assert not is_joined(layers, y.bfloat16(), None)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not is_joined(layers, y, None)
+    with torch.no_grad():
+        assert not is_joined(layers, y, None)
+    for other in (Layer(6, 8, relu=False), Layer(6, 8, norm="frozen"), Layer(6, 8).eval()):
+        assert not is_joined([*layers, other], y, None)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])

@@ -129,8 +129,10 @@ class _BallsNormMax(torch.autograd.Function):
         grad_shift, grad_scale = grad.sum(0), (grad * ((pooled.to(mean.dtype) - mean) * inverse)).sum(0)
         slope = -scale * inverse.square() * grad_scale / ctx.total
         offset = -scale * inverse * grad_shift / ctx.total
-        grad_y = torch.batch_norm(y, slope, offset, mean, torch.ones_like(mean), False, 0.0, 0.0, False)
+        ones, index = torch.ones_like(mean), index.long()  # places that are all different: nothing is accumulated
+        grad_y = torch.batch_norm(y, slope, offset, mean, ones, False, 0.0, 0.0, False)
         grad_y *= count.to(y.dtype).unsqueeze(1)
-        index = index.long()  # places that are all different: nothing is accumulated
-        grad_y.scatter_(0, index, grad_y.gather(0, index).add_(grad * (scale * inverse)))
+        at_maxima = torch.batch_norm(pooled, slope, offset, mean, ones, False, 0.0, 0.0, False)
+        at_maxima = torch.addcmul(grad * (scale * inverse), at_maxima, count[index])
+        grad_y.scatter_(0, index, at_maxima.to(y.dtype))
         return grad_y, grad_scale, grad_shift, None, None, None, None

@@ -42,7 +42,8 @@ inline void norm_relu_linear_backward(const T* grad, const NormLinear<T>& job, c
   std::vector<T> parts(threads.count * size);
   POINTNET2_DISPATCH(active_isa(), linear_gradients(grad, job, grad_rows, sums, parts.data(), threads));
   std::fill_n(grad_linear, size, T(0));
-  for (int64_t i = 0; i < threads.count * size; ++i) grad_linear[i % size] += parts[i];
+  for (int part = 0; part < threads.count; ++part)
+    for (int64_t i = 0; i < size; ++i) grad_linear[i] += parts[part * size + i];
   grads.join(sums, inverse);
   POINTNET2_DISPATCH(active_isa(), add_moment_gradients(job, grads, grad_rows, threads));
 }

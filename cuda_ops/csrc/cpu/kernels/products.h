@@ -111,7 +111,7 @@ POINTNET2_INLINE void product_block(const LeftMatrix<T>& x, const T* panel, int6
   }
 }
 
-// y = x w, or y += x w
+// y = x w, or y += x w. Not inlined: two of them in one function would share its registers.
 template <bool add, class T>
 __attribute__((noinline)) void multiply(const LeftMatrix<T>& x, const RightMatrix<T>& w,
                                         const Product<T>& y) {
