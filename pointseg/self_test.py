@@ -45,6 +45,7 @@ def self_test(device: torch.device) -> list[tuple[str, str | None]]:
     points, biases = features.transpose(1, 2).contiguous(), [normal(8), normal(5)]
     flat, count = points[0], torch.randint(1, 5, (300,), generator=generator).float()
     norm = (*reference.row_moments(flat), 1 + normal(8).abs(), normal(8), 1e-5)
+    linear = normal(5, 8)
     only_cpu: tuple[tuple[Any, str, tuple[Any, ...]], ...] = (
         (ops, "first_in_voxel", (xyz[0], 0.3)),
         (ops, "group_mlp_max", (xyz, some, points, index, [normal(8, 3), normal(5, 8)], biases)),
@@ -54,11 +55,16 @@ def self_test(device: torch.device) -> list[tuple[str, str | None]]:
         (rows, "segment_max", (flat, torch.tensor([0, 1, 8, 120, 300], dtype=torch.int32))),
         (rows, "row_moments", (flat, count)),
         (rows, "norm_relu", (flat, *norm)),
+        (rows, "norm_relu_linear", (flat, count, *norm, linear)),
+        (rows, "dropout", (flat, 7, 32768)),
     )
     for module, name, arguments in only_cpu:
         results.append((name, _difference(getattr(module, name), getattr(reference, name), arguments, device)))
-    backward = (normal(300, 8), flat, None, *norm)
-    results.append(("norm_relu's gradient", _difference(rows.norm_relu_backward, _norm_gradients, backward, device)))
+    for name, backward, arguments in (
+        ("norm_relu", rows.norm_relu_backward, (normal(300, 8), flat, None, *norm)),
+        ("norm_relu_linear", rows.norm_relu_linear_backward, (normal(300, 5), flat, None, *norm, linear)),
+    ):
+        results.append((f"{name}'s gradient", _difference(backward, _norm_gradients, arguments, device)))
     return results
 
 
@@ -91,9 +97,19 @@ def _gradients(operator: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _norm_gradients(
-    grad: Tensor, rows: Tensor, count: None, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float
+    grad: Tensor,
+    rows: Tensor,
+    count: None,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *linear: Tensor,
 ) -> tuple[Tensor, ...]:
-    """What `norm_relu_backward` gives, through the moments too."""
-    inputs = [tensor.clone().requires_grad_() for tensor in (rows, weight, bias)]
-    moments = reference.row_moments(inputs[0])
-    return torch.autograd.grad(reference.norm_relu(inputs[0], *moments, *inputs[1:], eps), inputs, grad)
+    """What `norm_relu_backward` gives, or with a layer behind `norm_relu_linear_backward`; through the moments too."""
+    inputs = [tensor.clone().requires_grad_() for tensor in (rows, weight, bias, *linear)]
+    out = reference.norm_relu(inputs[0], *reference.row_moments(inputs[0]), inputs[1], inputs[2], eps)
+    for weights in inputs[3:]:
+        out = out @ weights.T
+    return torch.autograd.grad(out, inputs, grad)

@@ -13,9 +13,11 @@ from types import SimpleNamespace
 import pointnet2_ops
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pointseg.cli import main
 from pointseg.doctor import Finding, _code_for, examine, format_findings
+from pointseg.self_test import self_test
 
 
 def problems(tmp_path: Path) -> list[Finding]:
@@ -34,6 +36,23 @@ def test_all_is_well(tmp_path: Path, make_store, capsys: pytest.CaptureFixture[s
     findings = json.loads(capsys.readouterr().out)
     assert {finding["state"] for finding in findings} <= {"ok", "note"}
     assert {"python", "torch", "operators", "self-test", "store"} <= {finding["about"] for finding in findings}
+
+
+def test_every_operator_is_tried():
+    """All that are registered but those that name a CUDA kernel."""
+    tried = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            tried.add(func._schema.name)
+            return func(*args, **kwargs or {})
+
+    with Watch():
+        results = self_test(torch.device("cpu"))
+    assert [(name, failure) for name, failure in results if failure] == []
+    names = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("pointnet2_ops::")]
+    assert len(names) > 15
+    assert {name for name in names if not name.endswith("_by")} <= tried
 
 
 def test_hidden_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
