@@ -126,7 +126,7 @@ class LatentGNN(nn.Module):
         if self.mode == "asymmetric":
             latent = _UnitRowsProduct.apply(collect.transpose(1, 2), features)  # Psi^T X: [B, D, c]
         else:
-            latent = collect.transpose(1, 2) @ features
+            latent = torch.bmm(collect.transpose(1, 2), features)
         return self._to_visible(scatter, self._messages(latent))
 
     def effective_affinity(self, x: Tensor, rows: Tensor | Sequence[int] | None = None) -> Tensor:
@@ -183,13 +183,14 @@ class LatentGNN(nn.Module):
 
     def _sides(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of `x` [B, N, C]: X [B, N, c], and Psi [B, N, D] for both directions (`_psi`)."""
-        reduced = _UnitRows.apply(self.reduce(x).unflatten(2, (-1, self.reduced))).unbind(2)
-        psi = [self._psi(part, direction) for direction, part in enumerate(reduced)]
-        return reduced[0], psi[0], psi[-1]
+        reduced = self.reduce(x.flatten(0, 1)).view(*x.shape[:2], -1, self.reduced)
+        sides = _UnitRows.apply(reduced).unbind(2)
+        psi = [self._psi(part, layer, layer.affine()) for part, layer in zip(sides, self.psi, strict=True)]
+        return sides[0], psi[0], psi[-1]
 
-    def _psi(self, features: Tensor, direction: int) -> Tensor:
-        """ReLU(BatchNorm(X Theta^T)) [B, N, D]; symmetric: with rows of unit length."""
-        psi = self.psi[direction](features)
+    def _psi(self, features: Tensor, layer: Layer, affine: tuple[Tensor, Tensor | None]) -> Tensor:
+        """ReLU(BatchNorm(X Theta^T)) [B, N, D], `affine` of `layer` given; symmetric: with rows of unit length."""
+        psi = layer.activate(F.linear(features.flatten(0, 1), *affine)).view(*features.shape[:2], -1)
         return self._unit_rows(psi) if self.mode == "symmetric" else psi
 
     def _unit_rows(self, psi: Tensor) -> Tensor:
@@ -202,7 +203,7 @@ class LatentGNN(nn.Module):
 
     def _messages(self, latent: Tensor) -> list[Tensor]:
         """(6), (10) of [B, D, c], then each node's W: for each kernel [B, d, c]."""
-        messages = [_latent_affinity(part) @ part for part in self._kernels(latent, dim=1)]
+        messages = [torch.bmm(_latent_affinity(part), part) for part in self._kernels(latent, dim=1)]
         if not self.graph_conv:
             return messages
         weights = self.message.expand(len(self.dims), -1, -1)
@@ -210,7 +211,7 @@ class LatentGNN(nn.Module):
 
     def _to_visible(self, scatter: Tensor, messages: Sequence[Tensor]) -> Tensor:
         """(7), (11), (14): [B, N, D], K x [B, d, c] -> X~ [B, N, K c], or [B, N, c] of mixed affinities."""
-        product = _UnitRowsProduct.apply if self.mode == "asymmetric" else torch.matmul
+        product = _UnitRowsProduct.apply if self.mode == "asymmetric" else torch.bmm
         parts = self._kernels(scatter, dim=2)
         visible = [product(psi, message) for psi, message in zip(parts, messages, strict=True)]  # A_m X W_m: [B, N, c]
         if self.mixture == "affinity":
@@ -229,17 +230,20 @@ class LatentGNN(nn.Module):
         """`forward` of [B, C, N] in two passes over blocks of points: to the latent nodes, and back from them."""
         blocks = x.split(min(max(x.shape[2] // 4, _LEAST_BLOCK), _MOST_BLOCK), dim=2)
         weight, bias = self.reduce.affine()
+        psi_maps, expand_map = [layer.affine() for layer in self.psi], self.expand.affine()
         summed = torch.promote_types(x.dtype, torch.float32)  # sums over millions of points need the digits
 
-        def reduce(block: Tensor, direction: int) -> Tensor:
+        def side(block: Tensor, direction: int) -> tuple[Tensor, Tensor]:
+            """X [B, N, c] and Psi [B, N, D] of a direction."""
             part = slice(direction * self.reduced, (direction + 1) * self.reduced)
-            return F.normalize(F.linear(_rows(block), weight[part], None if bias is None else bias[part]), dim=-1)
+            features = F.linear(_rows(block), weight[part], None if bias is None else bias[part])
+            features /= _lengths(features)
+            return features, self._psi(features, self.psi[direction], psi_maps[direction])
 
         def collect(block: Tensor) -> tuple[Tensor, Tensor]:
             """What it adds to Psi^T X [B, D, c] and to the squared lengths of the columns of Psi [B, D]."""
-            features = reduce(block, 0)
-            psi = self._psi(features, 0)
-            return (psi.transpose(1, 2) @ features).to(summed), psi.square().sum(dim=1, dtype=summed)
+            features, psi = side(block, 0)
+            return torch.bmm(psi.transpose(1, 2), features).to(summed), psi.square().sum(dim=1, dtype=summed)
 
         latent, squares = 0.0, 0.0
         for block in blocks:
@@ -251,8 +255,8 @@ class LatentGNN(nn.Module):
         last = len(self.psi) - 1
 
         def scatter(block: Tensor, target: Tensor) -> None:
-            visible = self._to_visible(self._psi(reduce(block, last), last), messages)
-            context = self.expand(visible).transpose(1, 2)
+            visible = self._to_visible(side(block, last)[1], messages)
+            context = F.linear(visible, *expand_map).transpose(1, 2)
             if self.residual:
                 torch.addcmul(block, context, self.scale, out=target)
             else:
@@ -287,12 +291,16 @@ def _join(parts: Sequence[Tensor]) -> Tensor:
 def _latent_affinity(latent: Tensor) -> Tensor:
     """F_X [B, d, d] of one kernel's latent nodes [B, d, c]."""
     unit = _UnitRows.apply(latent)
-    return (unit @ unit.transpose(1, 2)).softmax(dim=-1)
+    return torch.bmm(unit, unit.transpose(1, 2)).softmax(dim=-1)
 
 
 def _lengths(x: Tensor) -> Tensor:
     """Euclidean lengths of rows, [..., 1], safe to divide by; of the dtype of `x` also where autocast widens norms."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_TINY_LENGTH).to(x.dtype)
+    if x.device.type == "cpu" and x.stride(-1) != 1:  # an order of memory that makes PyTorch's norm eight times slower
+        lengths = torch.linalg.vecdot(x, x).sqrt_().unsqueeze(-1)
+    else:
+        lengths = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return lengths.clamp_min_(_TINY_LENGTH).to(x.dtype)
 
 
 class _UnitRows(torch.autograd.Function):
@@ -321,7 +329,7 @@ class _UnitRowsProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         lengths = _lengths(a)
-        product = (a @ b) / lengths
+        product = torch.bmm(a, b) / lengths
         ctx.save_for_backward(a, b, product, lengths)
         return product
 
@@ -332,8 +340,11 @@ class _UnitRowsProduct(torch.autograd.Function):
         grad = grad / lengths
         along = (grad * product).sum(dim=-1, keepdim=True) / lengths
         # In the memory order of `a`, a transposed view or not.
-        grad_a = grad @ b.transpose(1, 2) if a.stride(2) == 1 else (b @ grad.transpose(1, 2)).transpose(1, 2)
-        return grad_a.addcmul_(a, along, value=-1), a.transpose(1, 2) @ grad
+        if a.stride(2) == 1:
+            grad_a = torch.bmm(grad, b.transpose(1, 2))
+        else:
+            grad_a = torch.bmm(b, grad.transpose(1, 2)).transpose(1, 2)
+        return grad_a.addcmul_(a, along, value=-1), torch.bmm(a.transpose(1, 2), grad)
 
 
 def _check(

@@ -98,14 +98,21 @@ class Layer(nn.Module):
         """`target + scale * layer(x)` [..., Co] of a layer without ReLU; `target` in any order of memory, which stays.
 
         Where the layer is one affine map of `x`, `scale` (a scalar) joins it: nothing as wide as the output is kept.
+        Else it joins the norm's, where that is fused.
         """
-        if self._widens(x):
-            weight, bias = self._affine_of_batch(x)
-        elif not self.training or not isinstance(self.norm, _BatchNorm):
-            weight, bias = self.affine()
+        rows, norm = x.flatten(0, -2), self.norm
+        if is_fused(norm, x) and len(rows) > 1 and not self._widens(x):
+            y = F.linear(rows, self.linear.weight)
+            moments = batch_moments(norm, y, None)
+            y = _NormRelu.apply(y, None, norm.weight * scale, norm.bias * scale, *moments, norm.eps, False)
         else:
-            return torch.addcmul(target, self(x), scale)
-        y = F.linear(x.flatten(0, -2), weight * scale, None if bias is None else bias * scale)
+            if self._widens(x):
+                weight, bias = self._affine_of_batch(x)
+            elif not self.training or not isinstance(norm, _BatchNorm):
+                weight, bias = self.affine()
+            else:
+                return torch.addcmul(target, self(x), scale)
+            y = F.linear(rows, weight * scale, None if bias is None else bias * scale)
         if target.is_contiguous() and target.dtype == y.dtype:
             return y.add_(target.view_as(y)).view_as(target)
         return target + y.view(target.shape)
