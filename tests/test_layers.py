@@ -63,9 +63,11 @@ def test_a_scaled_layer_is_added(inputs, norm, training, channels_last):
         torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("fused_from", [0, 2**18])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("pooled", [True, False])
-def test_layer_is_linear_batchnorm_relu(pooled, training):
+def test_layer_is_linear_batchnorm_relu(pooled, training, fused_from, monkeypatch):
+    monkeypatch.setattr("pointseg.models.layers._FUSED_FROM", fused_from)
     layer = random_layer(6, 8).train(training)
     reference = copy.deepcopy(layer)
     x, copied = neighbourhoods().requires_grad_(), neighbourhoods().requires_grad_()

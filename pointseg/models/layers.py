@@ -18,6 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 Norm = Literal["batch", "frozen", "none"]
 Moments = tuple[Tensor, Tensor]  # mean and biased variance [C]
 
+_FUSED_FROM = 2**18  # numbers; of fewer, PyTorch's BatchNorm, with less around it, is faster
+
 
 class FrozenNorm(nn.Module):
     """BatchNorm that never moves: an affine map of each channel given by four buffers, in training mode too.
@@ -98,21 +100,19 @@ class Layer(nn.Module):
         """`target + scale * layer(x)` [..., Co] of a layer without ReLU; `target` in any order of memory, which stays.
 
         Where the layer is one affine map of `x`, `scale` (a scalar) joins it: nothing as wide as the output is kept.
-        Else it joins the norm's, where that is fused.
+        On the CPU it joins the parameters of BatchNorm, whose gradients are sums anyway.
         """
         rows, norm = x.flatten(0, -2), self.norm
-        if is_fused(norm, x) and len(rows) > 1 and not self._widens(x):
-            y = F.linear(rows, self.linear.weight)
-            moments = batch_moments(norm, y, None)
-            y = _NormRelu.apply(y, None, norm.weight * scale, norm.bias * scale, *moments, norm.eps, False)
-        else:
-            if self._widens(x):
-                weight, bias = self._affine_of_batch(x)
-            elif not self.training or not isinstance(norm, _BatchNorm):
-                weight, bias = self.affine()
-            else:
-                return torch.addcmul(target, self(x), scale)
+        widens = self._widens(x)
+        if widens or not self.training or not isinstance(norm, _BatchNorm):
+            weight, bias = self._affine_of_batch(x) if widens else self.affine()
             y = F.linear(rows, weight * scale, None if bias is None else bias * scale)
+        elif type(norm) is nn.BatchNorm1d and x.device.type == "cpu" and len(rows) > 1:
+            norm.num_batches_tracked += 1
+            moments, weight, bias = (norm.running_mean, norm.running_var), norm.weight * scale, norm.bias * scale
+            y = F.batch_norm(F.linear(rows, self.linear.weight), *moments, weight, bias, True, norm.momentum, norm.eps)
+        else:
+            return torch.addcmul(target, self(x), scale)
         if target.is_contiguous() and target.dtype == y.dtype:
             return y.add_(target.view_as(y)).view_as(target)
         return target + y.view(target.shape)
@@ -153,7 +153,7 @@ class Layer(nn.Module):
         they are known.
         """
         shape, y = y.shape, y.view(-1, y.shape[-1])  # BatchNorm over rows: PyTorch's fast channels-last kernels
-        if is_fused(self.norm, y) and (count is not None or len(y) > 1):
+        if is_fused(self.norm, y) and (count is not None or y.numel() > _FUSED_FROM):
             norm = self.norm
             mean, variance = batch_moments(norm, y, count, moments=moments)
             return _NormRelu.apply(y, count, norm.weight, norm.bias, mean, variance, norm.eps, self.relu).view(shape)
