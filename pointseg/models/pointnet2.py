@@ -268,10 +268,11 @@ class FeaturePropagation(nn.Module):
         y = y if own is None else y + own
         if not then:
             return chain(self.mlp, y)
-        before, last = self.mlp[:-1], self.mlp[-1:]
-        if not is_joined(last, y, count):
+        *before, last = self.mlp
+        if not is_joined([last], y, count):
             return then(chain(self.mlp, y, count), distinct)
-        return then(linear_after(before, y, last[0].linear.weight, count)[0] if before else y, distinct, last)
+        y = linear_after(before, y, last.linear.weight, count)[0] if before else y
+        return then(y, distinct, [last])  # whose norm and ReLU the head takes together with its linear map
 
 
 class Head(nn.Sequential):
