@@ -4,8 +4,9 @@
 
 Times a training step, inference and inference in bfloat16 (ours, beside the plain network in float32), with the same
 allocator settings for both and in turns; the peak memory of each, in processes of their own; how far matrix products
-alone would take: their FLOPs at the rate that a large one is measured at; and where our time goes. The chunks are drawn
-from synthetic rooms of ScanNet's density, which are made first unless `--store` names preprocessed ones.
+alone would take: their FLOPs (in inference of all neighbours, as defined: repeated ones are skipped) at the rate that a
+large one is measured at; and where our time goes. The chunks are drawn from synthetic rooms of ScanNet's density,
+which are made first unless `--store` names preprocessed ones.
 """
 
 from __future__ import annotations
