@@ -56,7 +56,7 @@ def self_test(device: torch.device) -> list[tuple[str, str | None]]:
         (rows, "row_moments", (flat, count)),
         (rows, "norm_relu", (flat, *norm)),
         (rows, "norm_relu_linear", (flat, count, *norm, linear)),
-        (rows, "dropout", (flat, 7, 32768)),
+        (rows, "dropout", (flat, torch.tensor(7), 32768)),
     )
     for module, name, arguments in only_cpu:
         results.append((name, _difference(getattr(module, name), getattr(reference, name), arguments, device)))

@@ -81,5 +81,5 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
       "norm_relu_linear_backward(Tensor grad, Tensor rows, Tensor? count, Tensor mean, Tensor variance, "
       "Tensor weight, Tensor bias, float eps, Tensor linear) -> (Tensor, Tensor, Tensor, Tensor)");
   // Each element times 65536 / (65536 - dropped), or 0 with probability dropped / 65536; on the CPU
-  m.def("dropout(Tensor x, int seed, int dropped) -> Tensor");
+  m.def("dropout(Tensor x, Tensor seed, int dropped) -> Tensor");
 }

@@ -190,7 +190,7 @@ def norm_relu_linear(
     return y, *row_moments(y, count)
 
 
-def dropout(x: Tensor, seed: int, dropped: int) -> Tensor:
+def dropout(x: Tensor, seed: Tensor, dropped: int) -> Tensor:
     """Four elements, in the order of memory, share a number of SplitMix64: its lowest 16 bits decide the first one."""
 
     def shift(z: Tensor, bits: int) -> Tensor:  # of 64 bits without a sign
@@ -199,7 +199,7 @@ def dropout(x: Tensor, seed: int, dropped: int) -> Tensor:
     def signed(value: int) -> int:
         return (value + 2**63) % 2**64 - 2**63
 
-    z = (torch.arange(1, x.numel() // 4 + 2) * signed(0x9E3779B97F4A7C15)) + signed(seed)
+    z = (torch.arange(1, x.numel() // 4 + 2) * signed(0x9E3779B97F4A7C15)) + seed
     z = (z ^ shift(z, 30)) * signed(0xBF58476D1CE4E5B9)
     z = (z ^ shift(z, 27)) * signed(0x94D049BB133111EB)
     z = z ^ shift(z, 31)

@@ -113,10 +113,11 @@ def norm_relu_linear_backward(
     return _library.norm_relu_linear_backward(grad, rows, count, mean, variance, weight, bias, eps, linear)
 
 
-def dropout(x: Tensor, seed: int, dropped: int) -> Tensor:
+def dropout(x: Tensor, seed: Tensor, dropped: int) -> Tensor:
     """`x` of any shape, each element 0 with probability dropped / 65536, else times 65536 / (65536 - dropped).
 
-    An element's fate follows from the 64 bits of `seed` and its position alone, not from threads or instruction sets.
+    seed: [] int64. An element's fate follows from it and from the element's position alone, not from threads or
+    instruction sets.
     """
     return _library.dropout(x, seed, dropped)
 
@@ -176,5 +177,5 @@ def _(grad, rows, count, mean, variance, weight, bias, eps, linear) -> tuple[Ten
 
 
 @register_fake("pointnet2_ops::dropout")
-def _(x: Tensor, seed: int, dropped: int) -> Tensor:
+def _(x: Tensor, seed: Tensor, dropped: int) -> Tensor:
     return x.new_empty(x.shape)

@@ -318,7 +318,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p, self.training)
-        seed = torch.randint(-(2**63), 2**63 - 1, ()).item()
+        seed = torch.randint(-(2**63), 2**63 - 1, ())
         return _Dropout.apply(x, seed, round(self.p * 2**16))
 
     def extra_repr(self) -> str:
@@ -329,13 +329,14 @@ class _Dropout(torch.autograd.Function):
     """`rows.dropout`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, seed: int, dropped: int) -> Tensor:
-        ctx.draw = seed, dropped
+    def forward(ctx: Any, x: Tensor, seed: Tensor, dropped: int) -> Tensor:
+        ctx.save_for_backward(seed)
+        ctx.dropped = dropped
         return rows.dropout(x, seed, dropped)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _Dropout.apply(grad, *ctx.draw), None, None
+        return _Dropout.apply(grad, *ctx.saved_tensors, ctx.dropped), None, None
 
 
 def set_bn_momentum(model: nn.Module, momentum: float) -> None:

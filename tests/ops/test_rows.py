@@ -173,16 +173,16 @@ def test_neighbours_in_any_order_and_wide_indices():
 @pytest.mark.parametrize("dropped", [0, 1, 30_000, 2**16])
 def test_dropout_equals_reference(dropped: int, dtype: torch.dtype):
     x = torch.randn(3, 7, 97, generator=generator()).to(dtype)
-    for seed in (0, 5, -(2**63)):
+    for seed in map(torch.tensor, (0, 5, -(2**63))):
         expected = reference.dropout(x.double(), seed, dropped).to(dtype)
         for _ in every_instruction_set():
             torch.testing.assert_close(rows.dropout(x, seed, dropped), expected)
-    assert rows.dropout(x[:0], 3, dropped).shape == (0, 7, 97)
+    assert rows.dropout(x[:0], seed, dropped).shape == (0, 7, 97)
 
 
 def test_dropout_keeps_the_wanted_share_of_every_channel_and_row():
     """Within five standard deviations, and neighbours are kept independently of one another."""
-    kept = (rows.dropout(torch.ones(1024, 1024), 1, 2**14) != 0).double()
+    kept = (rows.dropout(torch.ones(1024, 1024), torch.tensor(1), 2**14) != 0).double()
     deviation = (0.75 * 0.25 / 1024) ** 0.5
     assert (kept.mean(dim=0) - 0.75).abs().max() < 5 * deviation
     assert (kept.mean(dim=1) - 0.75).abs().max() < 5 * deviation
@@ -216,7 +216,9 @@ def test_wrong_input():
     with pytest.raises(ValueError, match=r"first must be \[2, 5\], got \[2, 4\]"):
         rows.distinct_neighbours(idx, 5, torch.zeros(2, 4, dtype=torch.int32))
     with pytest.raises(ValueError, match=r"dropped must be in \[0, 65536\], got 65537"):
-        rows.dropout(x, 0, 2**16 + 1)
+        rows.dropout(x, torch.tensor(0), 2**16 + 1)
+    with pytest.raises(ValueError, match=r"seed must be one int64, got \[2\] Long"):
+        rows.dropout(x, torch.tensor([1, 2]), 1)
     with pytest.raises(ValueError, match="rows must be float32 or float64, got Long"):
         rows.first_equal_row(torch.zeros(1, 2, 3, dtype=torch.int64))
 
@@ -236,6 +238,6 @@ def test_opcheck():
         (library.segment_max, (x, start)),
         (library.first_equal_row, (x[None],)),
         (library.distinct_neighbours, (idx, None, 5)),
-        (library.dropout, (x, 7, 2**15)),
+        (library.dropout, (x, torch.tensor(7), 2**15)),
     ):
         torch.library.opcheck(operator, arguments)
