@@ -97,6 +97,7 @@ def test_killed_three_times_it_ends_with_the_store_of_an_undisturbed_run(root: P
 
 
 def test_ctrl_c_ends_it_quietly_and_it_goes_on(root: Path, tmp_path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with &
     process = start(root, tmp_path / "store")
     wait_for_scans(tmp_path / "store", 1, process)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: the whole group
