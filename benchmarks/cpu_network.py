@@ -191,7 +191,7 @@ def compare(chunks: Path, xyz: Tensor, seconds: float, threads: int) -> dict[str
         times = interleaved(contenders, seconds / len(WHAT), 15)
         peaks = {name: peak_mebibytes(what, name, chunks, threads) for name in models}
         result[what] = {
-            "ms": {name: _rounded(value) for name, value in times.items()},
+            "ms": {name: rounded(value) for name, value in times.items()},
             "times_faster": round(times["plain"].median / times["ours"].median, 1),
             "peak_mib": {name: round(value) for name, value in peaks.items()},
             "peak_share": round(peaks["ours"] / peaks["plain"], 2),
@@ -208,10 +208,10 @@ def latent_gnn_share(xyz: Tensor, seconds: float) -> dict[str, object]:
     models = {name: networks(name)[key] for name, key in (("none", "ours"), ("latent_gnn", "latent_gnn"))}
     times = interleaved({name: training_step(model, xyz) for name, model in models.items()}, seconds, 60)
     added = times["latent_gnn"].median / times["none"].median - 1
-    return {"ms": {name: _rounded(value) for name, value in times.items()}, "added_percent": round(100 * added, 1)}
+    return {"ms": {name: rounded(value) for name, value in times.items()}, "added_percent": round(100 * added, 1)}
 
 
-def _rounded(value: Milliseconds) -> dict[str, float]:
+def rounded(value: Milliseconds) -> dict[str, float]:
     return {"median": round(value.median, 1), "fastest": round(value.fastest, 1)}
 
 

@@ -128,6 +128,7 @@ NOT_RUN = {
     "make bench": _MEASURED,
     "python -m benchmarks.predict_large": _MEASURED,
     "python -m benchmarks.preprocess": _MEASURED,
+    "python -m benchmarks.cpu_rewrites": _MEASURED,
     "python scripts/frame_guesses.py": _MEASURED,
     "python -m benchmarks.cuda_resources": "needs nvcc",
     "scripts/gpu_kit.sh .kit": "packs for a machine with a GPU",

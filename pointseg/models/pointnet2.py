@@ -216,10 +216,10 @@ class SetAbstraction(nn.Module):
             y = F.linear(offset, weight[:, :3].T.contiguous().T, bias)
             y = y if own is None else y + own
             *before, last = layers
-            if balls is None:
-                pooled.append(layer_max(last, chain(before, y)) if before else last.activate(y).amax(dim=2))
-            elif before:
+            if before:
                 pooled.append(layer_max(last, y, balls, before))
+            elif balls is None:
+                pooled.append(last.activate(y).amax(dim=2))
             else:
                 pooled.append(maximum(last.activate(y, balls.count), balls))
         return torch.cat(pooled, dim=2) if len(pooled) > 1 else pooled[0]
