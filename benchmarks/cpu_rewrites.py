@@ -211,7 +211,7 @@ def without(run: Callable[[], object], *rewrites: Rewrite) -> Callable[[], None]
     return off
 
 
-def measure(what: str, xyz: Tensor, seconds: float) -> dict[str, Any]:
+def measure(what: str, xyz: Tensor, seconds: float, least: int = 3) -> dict[str, Any]:
     """Milliseconds of the network as it is, of the plain one, and with each rewrite switched off."""
     models = networks()
     run = job(what, models["ours"], xyz)
@@ -221,7 +221,7 @@ def measure(what: str, xyz: Tensor, seconds: float) -> dict[str, Any]:
         contenders[rewrite.name] = without(run, *needing(rewrite), rewrite)
         if rewrite.without:
             contenders[f"on: {rewrite.name}"] = without(run, *needing(rewrite))
-    times = interleaved(contenders, seconds, 40)
+    times = interleaved(contenders, seconds, rounds=40, least=least)
     rows = {r.name: gain(times[r.name], times.get(f"on: {r.name}", times["as it is"])) for r in rewrites}
     for rewrite in rewrites if what == TRAINING else ():
         rows[rewrite.name]["largest_difference"] = largest_difference(rewrite, what, models["ours"], xyz[:2].double())
@@ -290,7 +290,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="folder with train.h5; made of synthetic rooms if not given")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=100.0)
+    parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/cpu_rewrites.json"))
     parser.add_argument("--table", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
@@ -310,7 +310,7 @@ def main() -> None:
     with process(xyz, keep=True) as keeping, process(xyz, keep=False) as returning:
         for what in WHAT:
             jobs = {"off": lambda what=what: returning(what), "on": lambda what=what: keeping(what)}
-            result[what]["rewrites"][MEMORY] = gain(**interleaved(jobs, 0.1 * arguments.seconds, 40))
+            result[what]["rewrites"][MEMORY] = gain(**interleaved(jobs, 0.1 * arguments.seconds, rounds=40))
     result["both_without"] = {rewrite.name: rewrite.without for rewrite in REWRITES if rewrite.without}
     result["not_separable"] = NOT_SEPARABLE
     result["machine"] = machine() | {"load_average": round(os.getloadavg()[0], 1)}  # of the last minute

@@ -18,10 +18,12 @@ class Milliseconds:
     fastest: float
 
 
-def interleaved(contenders: dict[str, Callable[[], object]], seconds: float, rounds: int) -> dict[str, Milliseconds]:
+def interleaved(
+    contenders: dict[str, Callable[[], object]], seconds: float, rounds: int, least: int = 1
+) -> dict[str, Milliseconds]:
     """The time of each contender over up to `rounds` rounds, after one call to warm up.
 
-    A slow contender leaves the rounds once it has used its share of `seconds`; each is timed at least once.
+    A slow contender leaves the rounds once it has used its share of `seconds` and was timed `least` times.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():
@@ -29,7 +31,7 @@ def interleaved(contenders: dict[str, Callable[[], object]], seconds: float, rou
     share = seconds / len(contenders)
     for _ in range(rounds):
         for name, run in contenders.items():
-            if times[name] and sum(times[name]) > share:
+            if len(times[name]) >= least and sum(times[name]) > share:
                 continue
             start = time.perf_counter()
             run()
