@@ -82,11 +82,11 @@ def grouped_first(
     self: SetAbstraction, xyz: Tensor, centres: Tensor, features: Tensor | None, neighbours: list[Balls]
 ) -> Tensor:
     """`SetAbstraction.forward` in training: groups, then the first linear map."""
-    (layers,), (balls,) = self.mlps, neighbours
+    (mlp,), (balls,) = self.mlps, neighbours
     x = distinct.take_rows(xyz, balls.point) - distinct.take_rows(centres, balls.centre)
     x = x if features is None else torch.cat([x, distinct.take_rows(features, balls.point)], dim=1)
-    *before, last = layers
-    return layer_max(last, F.linear(x, layers[0].linear.weight), balls, before)
+    *before, last = mlp
+    return layer_max(last, F.linear(x, mlp[0].linear.weight), balls, before)
 
 
 def interpolated_first(
