@@ -76,7 +76,6 @@ def test_a_batch_in_four_parts_is_the_same_batch(config: Config, tmp_path: Path,
     """But for BatchNorm, whose statistics are of a part: here the networks have none."""
     monkeypatch.setattr("pointseg.models.layers.make_norm", lambda norm, channels: nn.Identity())
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, context="none", dropout=0.0))
-    monkeypatch.setattr("pointseg.models.pointnet2.layer_max", lambda layer, x: layer(x).amax(dim=2))
     whole = losses(config, tmp_path / "whole")
     parts = losses(changed(config, accumulate=4), tmp_path / "parts")
     assert parts == pytest.approx(whole, rel=1e-4)
