@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pointnet2_ops import ops, reference, rows
+from pointnet2_ops import latent, ops, reference, rows
 from torch import Tensor
 
 DIFFERS = "another answer than the definition"
@@ -65,7 +65,32 @@ def self_test(device: torch.device) -> list[tuple[str, str | None]]:
         ("norm_relu_linear", rows.norm_relu_linear_backward, (normal(300, 5), flat, None, *norm, linear)),
     ):
         results.append((f"{name}'s gradient", _difference(backward, _norm_gradients, arguments, device)))
+    sizes, maps = (8, 6, 6), [normal(6, 4), normal(6, 4)]
+    norms = [1 + normal(size).abs() for size in sizes], [normal(size) for size in sizes], [1.0] * 3
+    nodes = (flat, *norms, maps, normal(2, 4, 4), [2, 4], 3)
+    results.append(("latent_gnn", _difference(_latent_gnn, reference.latent_gnn, nodes, device)))
+    gradients = (normal(300, 8) / 100, *nodes)
+    results.append(("latent_gnn's gradient", _difference(_latent_backward, _latent_gradients, gradients, device)))
     return results
+
+
+def _latent_gnn(*arguments: Any) -> tuple[Tensor, ...]:
+    return latent.latent_gnn(*arguments)[:2]
+
+
+def _latent_backward(grad: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    """Of rows, weights, biases, psi and message."""
+    kept = latent.latent_gnn(*arguments)
+    rows, norms, psi, message = latent.latent_gnn_backward(grad, *arguments, kept)
+    sizes = [len(weight) for weight in arguments[1]]
+    return rows, *norms[0].split(sizes), *norms[1].split(sizes), *psi, message
+
+
+def _latent_gradients(grad: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    rows, weights, biases, eps, psi, message, *rest = arguments
+    leaves = [x.clone().requires_grad_() for x in (rows, *weights, *biases, *psi, message)]
+    out = reference.latent_gnn(leaves[0], leaves[1:4], leaves[4:7], eps, leaves[7:9], leaves[9], *rest)[0]
+    return torch.autograd.grad(out, leaves, grad)
 
 
 def _difference(

@@ -80,6 +80,20 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   m.def(
       "norm_relu_linear_backward(Tensor grad, Tensor rows, Tensor? count, Tensor mean, Tensor variance, "
       "Tensor weight, Tensor bias, float eps, Tensor linear) -> (Tensor, Tensor, Tensor, Tensor)");
+  // LatentGNN in training on the CPU, from the bottlenecks to what the points hear; float32 or float64, no
+  // gradient but by the backward operator. rows [B * N, 2 * c]; BatchNorm's parameters of the rows, of Psi
+  // for collecting and for scattering: weights, biases, eps; psi: two maps [D, c]; message [K, c, c]; dims: K
+  // parts of D; clouds: B -> visible [B * N, K * c]; moments [2, 2 * c + 2 * D]: means, variances of the
+  // three BatchNorms; and what the backward operator wants besides
+  m.def(
+      "latent_gnn(Tensor rows, Tensor[] weights, Tensor[] biases, float[] eps, Tensor[] psi, Tensor message, "
+      "int[] dims, int clouds) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  // kept: the nine results -> gradients of rows; of weights and biases [2, 2 * c + 2 * D]; of psi [2, D, c];
+  // of message
+  m.def(
+      "latent_gnn_backward(Tensor grad, Tensor rows, Tensor[] weights, Tensor[] biases, float[] eps, "
+      "Tensor[] psi, Tensor message, int[] dims, int clouds, Tensor[] kept) -> (Tensor, Tensor, Tensor, "
+      "Tensor)");
   // Each element times 65536 / (65536 - dropped), or 0 with probability dropped / 65536; on the CPU
   m.def("dropout(Tensor x, Tensor seed, int dropped) -> Tensor");
 }

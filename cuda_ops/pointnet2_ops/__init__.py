@@ -1,7 +1,7 @@
 """Point cloud operators for PyTorch on CPU and CUDA, with the API of the original pointnet2_ops.
 
 `pointnet2_utils` and `pointnet2_modules` hold the original names, `ops` the operators, `reference` their definition in
-plain PyTorch, `rows` what training on the CPU needs. `CUDA_LIBRARY` says whether the CUDA kernels are loaded.
+plain PyTorch, `rows` and `latent` what training on the CPU needs. `CUDA_LIBRARY` says whether CUDA's are loaded.
 """
 
 from __future__ import annotations
@@ -46,6 +46,6 @@ if not _load("_cpu"):
     )
 CUDA_LIBRARY: bool = _load_cuda()
 
-from pointnet2_ops import ops, pointnet2_modules, pointnet2_utils, reference, rows  # noqa: E402
+from pointnet2_ops import latent, ops, pointnet2_modules, pointnet2_utils, reference, rows  # noqa: E402
 
-__all__ = ["CUDA_LIBRARY", "ops", "pointnet2_modules", "pointnet2_utils", "reference", "rows"]
+__all__ = ["CUDA_LIBRARY", "latent", "ops", "pointnet2_modules", "pointnet2_utils", "reference", "rows"]

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import linear, normalize
 
 ROWS = 64  # centres or unknown points per block of the distance matrix
 
@@ -188,6 +188,37 @@ def norm_relu_linear(
     """rows [R, C], linear [Co, C] -> y [R, Co], its mean and variance [Co]."""
     y = norm_relu(rows, mean, variance, weight, bias, eps) @ linear.T
     return y, *row_moments(y, count)
+
+
+def latent_gnn(
+    rows: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    eps: Sequence[float],
+    psi: Sequence[Tensor],
+    message: Tensor,
+    dims: Sequence[int],
+    clouds: int,
+) -> tuple[Tensor, Tensor]:
+    """rows [B * N, 2 * c], psi 2 x [D, c], message [K, c, c] -> [B * N, K * c] and moments [2, 2 * c + 2 * D]."""
+    moments = [row_moments(rows)]
+    unit = [
+        normalize(x, dim=1) for x in norm_relu(rows, *moments[0], weights[0], biases[0], eps[0], relu=False).chunk(2, 1)
+    ]
+    parts = []
+    for i in (1, 2):
+        y = linear(unit[i - 1], psi[i - 1])
+        moments.append(row_moments(y))
+        parts.append(norm_relu(y, *moments[i], weights[i], biases[i], eps[i]).view(clouds, -1, y.shape[1]))
+    collect, scatter = normalize(parts[0], dim=1), parts[1]
+    latent = collect.transpose(1, 2) @ unit[0].view(clouds, -1, unit[0].shape[1])
+    heard = []
+    for nodes, to_points, weight in zip(
+        latent.split(list(dims), 1), scatter.split(list(dims), 2), message, strict=True
+    ):
+        cosines = normalize(nodes, dim=2) @ normalize(nodes, dim=2).transpose(1, 2)
+        heard.append(normalize(to_points, dim=2) @ (cosines.softmax(dim=2) @ nodes @ weight))
+    return torch.cat(heard, dim=2).flatten(0, 1), torch.stack([torch.cat(part) for part in zip(*moments, strict=True)])
 
 
 def dropout(x: Tensor, seed: Tensor, dropped: int) -> Tensor:

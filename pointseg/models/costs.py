@@ -260,7 +260,32 @@ def _norm_relu_linear_backward(grad: Sequence[int], rows: Sequence[int], *rest: 
     return 4 * rows[0] * rows[1] * grad[1]
 
 
+def _latent_gnn(
+    rows: Sequence[int],
+    weights: Any,
+    biases: Any,
+    eps: Any,
+    psi: Any,
+    message: Any,
+    dims: Sequence[int],
+    clouds: int,
+    **options: Any,
+) -> int:
+    """Of Psi in both directions, to the latent nodes, among these and back."""
+    nodes, features = psi[0]
+    among = sum(2 * d * d * features + d * features * features for d in dims)
+    return 2 * (4 * rows[0] * nodes * features + clouds * among)
+
+
+def _latent_gnn_backward(grad: Any, *arguments: Any, **options: Any) -> int:
+    """Two products for each one of the forward pass."""
+    *forward, _ = arguments
+    return 2 * _latent_gnn(*forward)
+
+
 OPERATORS = {
+    torch.ops.pointnet2_ops.latent_gnn: _latent_gnn,
+    torch.ops.pointnet2_ops.latent_gnn_backward: _latent_gnn_backward,
     torch.ops.pointnet2_ops.norm_relu_linear: _norm_relu_linear,
     torch.ops.pointnet2_ops.norm_relu_linear_backward: _norm_relu_linear_backward,
     torch.ops.pointnet2_ops.group_mlp_max: _group_mlp,

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pointseg.models.latent_gnn_fused import FusedLatentGNN
 from pointseg.models.latent_gnn_released import translate_state_dict
-from pointseg.models.layers import Layer, Norm, make_norm
+from pointseg.models.layers import Layer, Norm, is_fused, make_norm
 
 # Inference works on a quarter of the points at a time, so that the tensors of a block are small beside the result, but
 # not on fewer or more than these; the tensors of the most still fit the cache.
@@ -54,7 +55,8 @@ class LatentGNN(nn.Module):
       w_m that start at 1 / K, one W and one h.
 
     Without gradients in evaluation mode many points are worked on in blocks: beside `x` and the result no tensor grows
-    with the number of points, so that a cloud of 10 million of them fits.
+    with the number of points, so that a cloud of 10 million of them fits. In training on the CPU one operator does what
+    lies between the bottleneck and X~, and Psi is never written out (latent_gnn_fused.py).
 
     Args:
         in_channels: C.
@@ -113,6 +115,9 @@ class LatentGNN(nn.Module):
         flat = x.flatten(2)
         if self._in_blocks(flat):
             return self._forward_in_blocks(flat).unflatten(2, x.shape[2:])
+        if norms := self._fused_norms(flat):
+            result = self._forward_fused(_rows(flat), norms).transpose(1, 2)
+            return (result.contiguous() if flat.is_contiguous() else result).unflatten(2, x.shape[2:])
         visible = self._visible(_rows(flat))
         if self.residual:
             result = self.expand.add_scaled(visible, self.scale, flat.transpose(1, 2))
@@ -219,6 +224,25 @@ class LatentGNN(nn.Module):
         else:
             rows = _join(visible)
         return self.activation(rows.flatten(0, 1)).view(*scatter.shape[:2], -1)
+
+    def _fused_norms(self, x: Tensor) -> list[nn.BatchNorm1d] | None:
+        """All norms in the order of application, if our operators can compute the module: in training on the CPU."""
+        if not (self.training and torch.is_grad_enabled() and x.dtype in (torch.float32, torch.float64)):
+            return None
+        whole = self.mode == "asymmetric" and self.mixture == "features" and self.graph_conv and self.residual
+        if not whole or x.shape[0] * x.shape[2] == 1 or torch.is_autocast_enabled("cpu"):
+            return None
+        norms = [self.reduce.norm, *(layer.norm for layer in self.psi), self.activation[0], self.expand.norm]
+        fused = all(is_fused(norm, x) and norm.momentum == norms[0].momentum for norm in norms)
+        return norms if fused else None
+
+    def _forward_fused(self, x: Tensor, norms: Sequence[nn.BatchNorm1d]) -> Tensor:
+        """`forward` of `x` [B, N, C] contiguous."""
+        maps = [layer.linear.weight for layer in (self.reduce, *self.psi)]
+        maps += [self.message, self.expand.linear.weight]
+        parameters = [*maps, *(norm.weight for norm in norms), *(norm.bias for norm in norms)]
+        y = FusedLatentGNN.apply(x.flatten(0, 1), len(x), self.dims, norms, self.scale, *parameters)
+        return y.view(x.shape)
 
     def _in_blocks(self, x: Tensor) -> bool:
         """Evaluation of many points; a compiler, which plans memory itself, gets the plain computation."""

@@ -193,16 +193,29 @@ def batch_moments(
     norm: nn.BatchNorm1d,
     y: Tensor,
     count: Tensor | None,
-    sign: Tensor | float = 1.0,
+    sign: Tensor | None = None,
     moments: Moments | None = None,
 ) -> Moments:
     """`moments` of `y` [R, C], computed if not given; moves the running statistics, which are those of `sign` * y."""
     mean, variance = moments or rows.row_moments(y, count)
-    total = len(y) if count is None else count.sum()
-    norm.running_mean.lerp_(mean * sign, norm.momentum)
-    norm.running_var.lerp_(variance * (total / (total - 1)), norm.momentum)
+    norm.running_mean.lerp_(mean if sign is None else mean * sign, norm.momentum)
+    if count is None:
+        norm.running_var.lerp_(variance, norm.momentum).add_(variance, alpha=norm.momentum / (len(y) - 1))
+    else:
+        total = count.sum()
+        norm.running_var.lerp_(variance * (total / (total - 1)), norm.momentum)
     norm.num_batches_tracked += 1
     return mean, variance
+
+
+@torch.no_grad()
+def move_statistics(norms: Sequence[nn.BatchNorm1d], means: list[Tensor], variances: list[Tensor], count: int) -> None:
+    """`batch_moments` of several norms of equal momentum, all of them of `count` rows, at once."""
+    momentum, running = norms[0].momentum, [norm.running_var for norm in norms]
+    torch._foreach_lerp_([norm.running_mean for norm in norms], means, momentum)
+    torch._foreach_lerp_(running, variances, momentum)
+    torch._foreach_add_(running, variances, alpha=momentum / (count - 1))  # the unbiased variance
+    torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
 
 
 class _NormRelu(torch.autograd.Function):

@@ -5,66 +5,10 @@
 #include <optional>
 #include <tuple>
 
-#include "glue.h"
 #include "kernels/norm_linear.h"
+#include "norms.h"
 
 namespace pointnet2 {
-
-// Dense rows [R >= 1, C] and their counts; owns what the kernels read.
-struct CountedRows {
-  Tensor rows;
-  std::optional<Tensor> count;
-  ScalarType sums;  // the type of counts and of everything of length C
-
-  CountedRows(const Tensor& x, const std::optional<Tensor>& counts) : rows(torch::stable::contiguous(x)) {
-    require<std::invalid_argument>(x.dim() == 2 && x.size(0) > 0, "rows must be [R, C] with R >= 1, got ",
-                                   shape_of(x));
-    sums = accumulate_type(x.scalar_type());
-    if (counts) count = dense_vector(*counts, "count", x.size(0));
-  }
-
-  Tensor dense_vector(const Tensor& x, const char* name, int64_t length) const {
-    require<std::invalid_argument>(x.dim() == 1 && x.size(0) == length && x.scalar_type() == sums, name,
-                                   " must be [", length, "] ", torch::headeronly::toString(sums), ", got ",
-                                   shape_of(x), " ", torch::headeronly::toString(x.scalar_type()));
-    return torch::stable::contiguous(x);
-  }
-
-  Tensor vector(const Tensor& x, const char* name) const { return dense_vector(x, name, rows.size(1)); }
-  Tensor empty_vector() const { return torch::stable::new_empty(rows, {rows.size(1)}, sums); }
-
-  template <class T, class A = typename Accumulate<T>::type>
-  NormRows<T, A> view() const {
-    return {data_of<T>(rows), count ? data_of<A>(*count) : nullptr, rows.size(0), rows.size(1)};
-  }
-};
-
-// BatchNorm's parameters and statistics [C].
-struct Norm {
-  Tensor mean, variance, weight, bias;
-  double eps;
-
-  Norm(const CountedRows& x, const Tensor& mean, const Tensor& variance, const Tensor& weight,
-       const Tensor& bias, double eps)
-      : mean(x.vector(mean, "mean")),
-        variance(x.vector(variance, "variance")),
-        weight(x.vector(weight, "weight")),
-        bias(x.vector(bias, "bias")),
-        eps(eps) {}
-};
-
-// The same as an affine map; `scale` and `inverse` are the memory that it points to.
-template <class A>
-static NormMap<A> map_of(const Norm& norm, std::vector<A>& inverse, std::vector<A>& scale) {
-  const int64_t C = norm.mean.size(0);
-  const A *variance = data_of<A>(norm.variance), *weight = data_of<A>(norm.weight);
-  inverse.resize(C), scale.resize(C);
-  for (int64_t c = 0; c < C; ++c) {
-    inverse[c] = static_cast<A>(1 / std::sqrt(static_cast<double>(variance[c]) + norm.eps));
-    scale[c] = weight[c] * inverse[c];
-  }
-  return {data_of<A>(norm.mean), scale.data(), data_of<A>(norm.bias)};
-}
 
 static std::tuple<Tensor, Tensor> row_moments_cpu(const Tensor& rows, const std::optional<Tensor>& count) {
   const CountedRows x(rows, count);
@@ -99,11 +43,7 @@ static std::tuple<Tensor, Tensor, Tensor> norm_relu_backward_cpu(const Tensor& g
                                                                  const Tensor& weight, const Tensor& bias,
                                                                  double eps, bool relu) {
   const CountedRows x(rows, count);
-  require<std::invalid_argument>(
-      gradient.dim() == 2 && gradient.size(0) == rows.size(0) && gradient.size(1) == rows.size(1) &&
-          gradient.scalar_type() == rows.scalar_type(),
-      "grad must be of the shape and type of rows, ", shape_of(rows), ", got ", shape_of(gradient));
-  const Tensor grad = torch::stable::contiguous(gradient);
+  const Tensor grad = x.same(gradient, "grad");
   const Norm norm(x, mean, variance, weight, bias, eps);
   Tensor grad_rows = torch::stable::new_empty(rows, {rows.size(0), rows.size(1)});
   Tensor grad_weight = x.empty_vector(), grad_bias = x.empty_vector();

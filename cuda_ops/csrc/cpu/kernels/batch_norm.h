@@ -14,7 +14,7 @@
 
 namespace pointnet2 {
 
-constexpr int64_t kBlockOfRows = 256;  // stays in the cache from the mean to the squares about it
+constexpr int64_t kBlockOfRows = 256;  // at most: stays in the cache from the mean to the squares about it
 
 // Rows [R, C]; row r stands for count[r] rows, or for one if count is null.
 template <class T, class A>
@@ -35,13 +35,18 @@ struct NormMap {
 struct BlockSums {
   std::vector<double> count;
   std::vector<double> first, second;  // [blocks, C]
-  int64_t blocks, C;
+  int64_t rows, blocks, C;
 
-  BlockSums(int64_t R, int64_t C)
-      : count((R + kBlockOfRows - 1) / kBlockOfRows), blocks(static_cast<int64_t>(count.size())), C(C) {
-    first.resize(blocks * C);
-    second.resize(blocks * C);
-  }
+  // Few rows are in smaller blocks, enough of them for several threads.
+  BlockSums(int64_t R, int64_t C) : BlockSums(R < 8 * kBlockOfRows ? kBlockOfRows / 4 : kBlockOfRows, R, C) {}
+
+  BlockSums(int64_t rows_of_block, int64_t R, int64_t C)
+      : count((R + rows_of_block - 1) / rows_of_block),
+        first(count.size() * C),
+        second(count.size() * C),
+        rows(rows_of_block),
+        blocks(static_cast<int64_t>(count.size())),
+        C(C) {}
 
   // Calls body(n, first, second) for each block of a channel.
   template <class Body>
@@ -157,7 +162,7 @@ double count_of(const NormRows<T, A>& x, int64_t from, int64_t to) {
 template <class T, class A, class Body>
 void over_blocks(const NormRows<T, A>& x, BlockSums& sums, int64_t begin, int64_t end, const Body& body) {
   for (int64_t block = begin; block < end; ++block) {
-    const int64_t from = block * kBlockOfRows, to = std::min(from + kBlockOfRows, x.R);
+    const int64_t from = block * sums.rows, to = std::min(from + sums.rows, x.R);
     sums.count[block] = count_of(x, from, to);
     body(block, from, to);
   }
@@ -258,6 +263,48 @@ void row_gradients(const T* grad, const NormRows<T, A>& x, const NormMap<A>& map
         const A value = static_cast<A>(row[c]), own = masked<relu>(static_cast<A>(of_row[c]), value, map, c);
         to[c] = static_cast<T>(map.scale[c] * (own - n * (constant[c] + slope[c] * (value - map.mean[c]))));
       }
+    }
+  });
+}
+
+// grad_rows [R, C]: gradients after ReLU, of which it lets pass those where its outputs `active`, of the
+// block alone, are not <= 0; and the sums over the block of them, and of them times (row - mean). Null: no
+// ReLU.
+template <class T>
+void gradients_before_relu(const NormRows<T, T>& x, const NormMap<T>& map, const T* active, BlockSums& sums,
+                           int64_t block, int64_t from, int64_t to, T* grad_rows) {
+  const int64_t C = x.C;
+  std::vector<T> grads(C), products(C);
+  T* __restrict g = grads.data();
+  T* __restrict p = products.data();
+  for (int64_t r = from; r < to; ++r) {
+    const T* __restrict row = x.rows + r * C;
+    T* __restrict own = grad_rows + r * C;
+    if (active != nullptr) {
+      const T* __restrict passed = active + (r - from) * C;
+      for (int64_t c = 0; c < C; ++c) own[c] = passed[c] <= T(0) ? T(0) : own[c];
+    }
+    for (int64_t c = 0; c < C; ++c) {
+      g[c] += own[c];
+      p[c] += own[c] * (row[c] - map.mean[c]);
+    }
+  }
+  std::copy_n(g, C, sums.first.data() + block * C);
+  std::copy_n(p, C, sums.second.data() + block * C);
+}
+
+// Completes such gradients: scale * (g - count * (constant + slope * (row - mean)))
+template <class T>
+void add_moment_gradients(const NormRows<T, T>& x, const NormMap<T>& map, const NormGradients<T>& grads,
+                          T* grad_rows, const Threads& threads) {
+  const T *constant = grads.constant.data(), *slope = grads.slope.data();
+  parallel(threads, x.R, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* __restrict row = x.rows + r * x.C;
+      T* __restrict own = grad_rows + r * x.C;
+      const T n = x.count == nullptr ? T(1) : x.count[r];
+      for (int64_t c = 0; c < x.C; ++c)
+        own[c] = map.scale[c] * (own[c] - n * (constant[c] + slope[c] * (row[c] - map.mean[c])));
     }
   });
 }

@@ -39,13 +39,15 @@ inline void norm_relu_linear_backward(const T* grad, const NormLinear<T>& job, c
                                       NormGradients<T> grads, T* grad_linear, const Threads& threads) {
   const int64_t size = job.outputs * job.x.C;
   BlockSums sums(job.x.R, job.x.C);
-  std::vector<T> parts(threads.count * size);
-  POINTNET2_DISPATCH(active_isa(), linear_gradients(grad, job, grad_rows, sums, parts.data(), threads));
+  const int64_t count = std::min<int64_t>(threads.count, sums.blocks);
+  std::vector<T> parts(count * size);
+  POINTNET2_DISPATCH(active_isa(),
+                     linear_gradients(grad, job, grad_rows, sums, parts.data(), count, threads));
   std::fill_n(grad_linear, size, T(0));
-  for (int part = 0; part < threads.count; ++part)
+  for (int64_t part = 0; part < count; ++part)
     for (int64_t i = 0; i < size; ++i) grad_linear[i] += parts[part * size + i];
   grads.join(sums, inverse);
-  POINTNET2_DISPATCH(active_isa(), add_moment_gradients(job, grads, grad_rows, threads));
+  POINTNET2_DISPATCH(active_isa(), add_moment_gradients(job.x, job.map, grads, grad_rows, threads));
 }
 
 }  // namespace pointnet2
@@ -73,42 +75,18 @@ void norm_relu_linear(const NormLinear<T>& job, T* y, BlockSums& sums, const Thr
   });
 }
 
-// grad_rows [R, C]: gradients before ReLU, which lets pass where its outputs `active` are not <= 0; and the
-// sums over a block of them, and of them times (row - mean).
-template <class T>
-void gradients_before_relu(const NormLinear<T>& job, const T* active, BlockSums& sums, int64_t block,
-                           int64_t from, int64_t to, T* grad_rows) {
-  const int64_t C = job.x.C;
-  std::vector<T> grads(C), products(C);
-  T* __restrict g = grads.data();
-  T* __restrict p = products.data();
-  for (int64_t r = from; r < to; ++r) {
-    const T* __restrict row = job.x.rows + r * C;
-    const T* __restrict passed = active + (r - from) * C;
-    T* __restrict own = grad_rows + r * C;
-    for (int64_t c = 0; c < C; ++c) {
-      own[c] = passed[c] <= T(0) ? T(0) : own[c];
-      g[c] += own[c];
-      p[c] += own[c] * (row[c] - job.map.mean[c]);
-    }
-  }
-  std::copy_n(g, C, sums.first.data() + block * C);
-  std::copy_n(p, C, sums.second.data() + block * C);
-}
-
-// grad_rows as above; parts [threads.count, outputs, C]: zeros, to which the gradients of the weight are
-// added.
+// grad_rows [R, C]: gradients before ReLU; parts [count, outputs, C]: zeros, to which the gradients of the
+// weight are added.
 template <class T>
 void linear_gradients(const T* grad, const NormLinear<T>& job, T* grad_rows, BlockSums& sums, T* parts,
-                      const Threads& threads) {
+                      int64_t count, const Threads& threads) {
   const int64_t C = job.x.C, outputs = job.outputs;
   const PackedMatrix<T> weight(job.weight, outputs, C, C, 1);
-  parallel(threads, threads.count, [&](int64_t first, int64_t last) {
+  parallel(threads, count, [&](int64_t first, int64_t last) {
     Buffer<T> active;
     active.resize(kBlockOfRows * C + kPanel<T>);  // read in whole panels
     for (int64_t part = first; part < last; ++part) {
-      const int64_t begin = sums.blocks * part / threads.count,
-                    end = sums.blocks * (part + 1) / threads.count;
+      const int64_t begin = sums.blocks * part / count, end = sums.blocks * (part + 1) / count;
       over_blocks(job.x, sums, begin, end, [&](int64_t block, int64_t from, int64_t to) {
         const T* of_block = grad + from * outputs;
         norm_rows<true>(job.x, job.map, from, to, active.data());
@@ -116,25 +94,8 @@ void linear_gradients(const T* grad, const NormLinear<T>& job, T* grad_rows, Blo
                        Product<T>{parts + part * outputs * C, C, outputs, to - from, C});
         multiply<false>(LeftMatrix<T>{of_block, outputs, 1}, weight.panels(),
                         Product<T>{grad_rows + from * C, C, to - from, outputs, C});
-        gradients_before_relu(job, active.data(), sums, block, from, to, grad_rows);
+        gradients_before_relu(job.x, job.map, active.data(), sums, block, from, to, grad_rows);
       });
-    }
-  });
-}
-
-// Completes grad_rows: scale * (g - count * (constant + slope * (row - mean)))
-template <class T>
-void add_moment_gradients(const NormLinear<T>& job, const NormGradients<T>& grads, T* grad_rows,
-                          const Threads& threads) {
-  const NormRows<T, T>& x = job.x;
-  const T *constant = grads.constant.data(), *slope = grads.slope.data();
-  parallel(threads, x.R, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const T* __restrict row = x.rows + r * x.C;
-      T* __restrict own = grad_rows + r * x.C;
-      const T n = x.count == nullptr ? T(1) : x.count[r];
-      for (int64_t c = 0; c < x.C; ++c)
-        own[c] = job.map.scale[c] * (own[c] - n * (constant[c] + slope[c] * (row[c] - job.map.mean[c])));
     }
   });
 }

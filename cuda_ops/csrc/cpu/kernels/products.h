@@ -80,24 +80,24 @@ class PackedMatrix {
   int64_t inner_;
 };
 
-// The first kRows rows of y and as many columns as a panel has, or are left.
-template <int kRows, bool add, class T>
+// The first kRows rows of y and as many columns as kPacks packs have, or are left.
+template <int kRows, int kPacks, bool add, class T>
 POINTNET2_INLINE void product_block(const LeftMatrix<T>& x, const T* panel, int64_t stride, int64_t inner,
                                     T* y, int64_t y_row, int64_t columns) {
-  Pack<T> sum[kRows][kSumPacks<T>];
+  Pack<T> sum[kRows][kPacks];
   for (auto& of_row : sum)
     for (auto& pack : of_row) pack = broadcast(T(0));
   for (int64_t i = 0; i < inner; ++i) {
-    Pack<T> right[kSumPacks<T>];
-    for (int p = 0; p < kSumPacks<T>; ++p) right[p] = load(panel + i * stride + p * kLanes);
+    Pack<T> right[kPacks];
+    for (int p = 0; p < kPacks; ++p) right[p] = load(panel + i * stride + p * kLanes);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const Pack<T> left = broadcast(x.data[r * x.row + i * x.inner]);
-      for (int p = 0; p < kSumPacks<T>; ++p) sum[r][p] = multiply_add(left, right[p], sum[r][p]);
+      for (int p = 0; p < kPacks; ++p) sum[r][p] = multiply_add(left, right[p], sum[r][p]);
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    for (int p = 0; p < kSumPacks<T>; ++p) {
+    for (int p = 0; p < kPacks; ++p) {
       T* to = y + r * y_row + p * kLanes;
       const int64_t left = columns - p * kLanes;
       if (left >= kLanes) {
@@ -111,23 +111,33 @@ POINTNET2_INLINE void product_block(const LeftMatrix<T>& x, const T* panel, int6
   }
 }
 
-// y = x w, or y += x w. Not inlined: two of them in one function would share its registers.
+// y = x w, or y += x w, of a panel's first kPacks packs of columns. Not inlined: two of them in one function
+// would share its registers.
+template <int kPacks, bool add, class T>
+__attribute__((noinline)) void multiply_panel(const LeftMatrix<T>& x, const T* panel, int64_t stride,
+                                              const Product<T>& y, int64_t column) {
+  for (int64_t row = 0; row < y.rows;) {
+    const LeftMatrix<T> rest{x.data + row * x.row, x.row, x.inner};
+    T* to = y.data + row * y.row + column;
+    if (row + kSumRows<T> <= y.rows) {
+      product_block<kSumRows<T>, kPacks, add>(rest, panel, stride, y.inner, to, y.row, y.columns - column);
+      row += kSumRows<T>;
+    } else {
+      product_block<1, kPacks, add>(rest, panel, stride, y.inner, to, y.row, y.columns - column);
+      row += 1;
+    }
+  }
+}
+
+// y = x w, or y += x w.
 template <bool add, class T>
-__attribute__((noinline)) void multiply(const LeftMatrix<T>& x, const RightMatrix<T>& w,
-                                        const Product<T>& y) {
+void multiply(const LeftMatrix<T>& x, const RightMatrix<T>& w, const Product<T>& y) {
   for (int64_t column = 0; column < y.columns; column += kPanel<T>) {
     const T* panel = w.data + column / kPanel<T> * w.panel;
-    for (int64_t row = 0; row < y.rows;) {
-      const LeftMatrix<T> rest{x.data + row * x.row, x.row, x.inner};
-      T* to = y.data + row * y.row + column;
-      if (row + kSumRows<T> <= y.rows) {
-        product_block<kSumRows<T>, add>(rest, panel, w.inner, y.inner, to, y.row, y.columns - column);
-        row += kSumRows<T>;
-      } else {
-        product_block<1, add>(rest, panel, w.inner, y.inner, to, y.row, y.columns - column);
-        row += 1;
-      }
-    }
+    if (y.columns - column <= kLanes)
+      multiply_panel<1, add>(x, panel, w.inner, y, column);
+    else
+      multiply_panel<kSumPacks<T>, add>(x, panel, w.inner, y, column);
   }
 }
 

@@ -1,0 +1,79 @@
+"""LatentGNN in training on the CPU, by operators that never write Psi out, and its gradient.
+
+The moments of BatchNorm are those of the batch, and the backward pass differentiates through them. R rows: the points
+of all clouds, C channels, c reduced channels, K kernels, D latent nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pointnet2_ops import latent, rows
+from torch import Tensor, nn
+
+from pointseg.models.layers import move_statistics
+
+_NORMS = 5
+
+
+class FusedLatentGNN(torch.autograd.Function):
+    """`apply(x [R, C], clouds, dims, norms, scale, *maps, *weights, *biases) -> x + scale * context(x)` [R, C].
+
+    norms: BatchNorm of the bottlenecks, of Psi for collecting and for scattering, of h and of the expansion, whose
+    running statistics move; weights and biases are theirs. maps: the linear maps of the bottlenecks [2 * c, C], of Psi
+    [D, c] twice, W [K, c, c] and the expansion [C, K * c].
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        clouds: int,
+        dims: Sequence[int],
+        norms: Sequence[nn.BatchNorm1d],
+        scale: Tensor,
+        *parameters: Tensor,
+    ) -> Tensor:
+        reduce, *middle, expand = parameters[:_NORMS]
+        weights, biases = parameters[_NORMS : 2 * _NORMS], parameters[2 * _NORMS :]
+        eps = [norm.eps for norm in norms]
+        reduced = x @ reduce.T
+        kept = latent.latent_gnn(reduced, weights[:3], biases[:3], eps[:3], middle[:2], middle[2], dims, clouds)
+        heard, moments = kept[:2]
+        moments_h = rows.row_moments(heard)
+        y, *moments_y = rows.norm_relu_linear(heard, None, *moments_h, weights[3], biases[3], eps[3], expand)
+        sizes = [len(weight) for weight in weights[:3]]
+        means, variances = (
+            [*part.split(sizes), h, last] for part, h, last in zip(moments, moments_h, moments_y, strict=True)
+        )
+        move_statistics(norms, means, variances, len(x))
+        scaled = weights[4] * scale, biases[4] * scale
+        ctx.save_for_backward(x, scale, *parameters, reduced, *kept, *moments_h, y, *moments_y, *scaled)
+        ctx.settings = clouds, dims, eps
+        return rows.norm_relu(y, *moments_y, *scaled, eps[4], relu=False).add_(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        clouds, dims, eps = ctx.settings
+        x, scale, *saved = ctx.saved_tensors
+        reduce, *middle, expand = saved[:_NORMS]
+        weights, biases, saved = saved[_NORMS : 2 * _NORMS], saved[2 * _NORMS : 3 * _NORMS], saved[3 * _NORMS :]
+        reduced, kept, moments_h, (y, *settings) = saved[0], saved[1:10], saved[10:12], saved[12:]
+        grad_y, *of_scaled = rows.norm_relu_backward(grad, y, None, *settings, eps[4], relu=False)
+        grad_scale = of_scaled[0] @ weights[4] + of_scaled[1] @ biases[4]
+        grad_heard, *of_h, grad_expand = rows.norm_relu_linear_backward(
+            grad_y, kept[0], None, *moments_h, weights[3], biases[3], eps[3], expand
+        )
+        grad_reduced, of_norms, grad_psi, grad_message = latent.latent_gnn_backward(
+            grad_heard, reduced, weights[:3], biases[:3], eps[:3], middle[:2], middle[2], dims, clouds, kept
+        )
+        sizes = [len(weight) for weight in weights[:3]]
+        grad_weights, grad_biases = (
+            (*part.split(sizes), of, last * scale) for part, of, last in zip(of_norms, of_h, of_scaled, strict=True)
+        )
+        grad_x = torch.addmm(grad, grad_reduced, reduce)
+        maps = grad_reduced.T @ x, *grad_psi, grad_message, grad_expand
+        return grad_x, None, None, None, grad_scale, *maps, *grad_weights, *grad_biases
