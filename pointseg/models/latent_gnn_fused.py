@@ -67,9 +67,11 @@ class FusedLatentGNN(torch.autograd.Function):
         grad_heard, *of_h, grad_expand = rows.norm_relu_linear_backward(
             grad_y, kept[0], None, *moments_h, weights[3], biases[3], eps[3], expand
         )
+        del grad_y  # it and the next are wide
         grad_reduced, of_norms, grad_psi, grad_message = latent.latent_gnn_backward(
             grad_heard, reduced, weights[:3], biases[:3], eps[:3], middle[:2], middle[2], dims, clouds, kept
         )
+        del grad_heard
         sizes = [len(weight) for weight in weights[:3]]
         grad_weights, grad_biases = (
             (*part.split(sizes), of, last * scale) for part, of, last in zip(of_norms, of_h, of_scaled, strict=True)
