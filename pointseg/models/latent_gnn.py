@@ -117,7 +117,7 @@ class LatentGNN(nn.Module):
             return self._forward_in_blocks(flat).unflatten(2, x.shape[2:])
         if norms := self._fused_norms(flat):
             result = self._forward_fused(_rows(flat), norms).transpose(1, 2)
-            return (result.contiguous() if flat.is_contiguous() else result).unflatten(2, x.shape[2:])
+            return (result.contiguous() if flat.is_contiguous() else result).reshape(x.shape)
         visible = self._visible(_rows(flat))
         if self.residual:
             result = self.expand.add_scaled(visible, self.scale, flat.transpose(1, 2))
@@ -241,8 +241,7 @@ class LatentGNN(nn.Module):
         maps = [layer.linear.weight for layer in (self.reduce, *self.psi)]
         maps += [self.message, self.expand.linear.weight]
         parameters = [*maps, *(norm.weight for norm in norms), *(norm.bias for norm in norms)]
-        y = FusedLatentGNN.apply(x.flatten(0, 1), len(x), self.dims, norms, self.scale, *parameters)
-        return y.view(x.shape)
+        return FusedLatentGNN.apply(x, self.dims, norms, self.scale, *parameters)
 
     def _in_blocks(self, x: Tensor) -> bool:
         """Evaluation of many points; a compiler, which plans memory itself, gets the plain computation."""

@@ -1,7 +1,7 @@
 """LatentGNN in training on the CPU, by operators that never write Psi out, and its gradient.
 
-The moments of BatchNorm are those of the batch, and the backward pass differentiates through them. R rows: the points
-of all clouds, C channels, c reduced channels, K kernels, D latent nodes.
+The moments of BatchNorm are those of the batch, and the backward pass differentiates through them. B clouds, N points,
+C channels, c reduced channels, K kernels, D latent nodes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NORMS = 5
 
 
 class FusedLatentGNN(torch.autograd.Function):
-    """`apply(x [R, C], clouds, dims, norms, scale, *maps, *weights, *biases) -> x + scale * context(x)` [R, C].
+    """`apply(x [B, N, C], dims, norms, scale, *maps, *weights, *biases) -> x + scale * context(x)` [B, N, C].
 
     norms: BatchNorm of the bottlenecks, of Psi for collecting and for scattering, of h and of the expansion, whose
     running statistics move; weights and biases are theirs. maps: the linear maps of the bottlenecks [2 * c, C], of Psi
@@ -30,7 +30,6 @@ class FusedLatentGNN(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
-        clouds: int,
         dims: Sequence[int],
         norms: Sequence[nn.BatchNorm1d],
         scale: Tensor,
@@ -39,26 +38,27 @@ class FusedLatentGNN(torch.autograd.Function):
         reduce, *middle, expand = parameters[:_NORMS]
         weights, biases = parameters[_NORMS : 2 * _NORMS], parameters[2 * _NORMS :]
         eps = [norm.eps for norm in norms]
-        reduced = x @ reduce.T
-        kept = latent.latent_gnn(reduced, weights[:3], biases[:3], eps[:3], middle[:2], middle[2], dims, clouds)
+        points = x.view(-1, x.shape[2])
+        reduced = points @ reduce.T
+        kept = latent.latent_gnn(reduced, weights[:3], biases[:3], eps[:3], middle[:2], middle[2], dims, len(x))
         heard, moments = kept[:2]
         moments_h = rows.row_moments(heard)
         y, *moments_y = rows.norm_relu_linear(heard, None, *moments_h, weights[3], biases[3], eps[3], expand)
-        sizes = [len(weight) for weight in weights[:3]]
         means, variances = (
-            [*part.split(sizes), h, last] for part, h, last in zip(moments, moments_h, moments_y, strict=True)
+            [*part, h, last] for part, h, last in zip(_parts(moments, middle), moments_h, moments_y, strict=True)
         )
-        move_statistics(norms, means, variances, len(x))
+        move_statistics(norms, means, variances, len(points))
         scaled = weights[4] * scale, biases[4] * scale
-        ctx.save_for_backward(x, scale, *parameters, reduced, *kept, *moments_h, y, *moments_y, *scaled)
-        ctx.settings = clouds, dims, eps
-        return rows.norm_relu(y, *moments_y, *scaled, eps[4], relu=False).add_(x)
+        ctx.save_for_backward(points, scale, *parameters, reduced, *kept, *moments_h, y, *moments_y, *scaled)
+        ctx.settings = len(x), dims, eps
+        return rows.norm_relu(y, *moments_y, *scaled, eps[4], relu=False).add_(points).view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         clouds, dims, eps = ctx.settings
-        x, scale, *saved = ctx.saved_tensors
+        points, scale, *saved = ctx.saved_tensors
+        shape, grad = grad.shape, grad.reshape(points.shape)
         reduce, *middle, expand = saved[:_NORMS]
         weights, biases, saved = saved[_NORMS : 2 * _NORMS], saved[2 * _NORMS : 3 * _NORMS], saved[3 * _NORMS :]
         reduced, kept, moments_h, (y, *settings) = saved[0], saved[1:10], saved[10:12], saved[12:]
@@ -72,10 +72,15 @@ class FusedLatentGNN(torch.autograd.Function):
             grad_heard, reduced, weights[:3], biases[:3], eps[:3], middle[:2], middle[2], dims, clouds, kept
         )
         del grad_heard
-        sizes = [len(weight) for weight in weights[:3]]
         grad_weights, grad_biases = (
-            (*part.split(sizes), of, last * scale) for part, of, last in zip(of_norms, of_h, of_scaled, strict=True)
+            (*part, h, last * scale) for part, h, last in zip(_parts(of_norms, middle), of_h, of_scaled, strict=True)
         )
-        grad_x = torch.addmm(grad, grad_reduced, reduce)
-        maps = grad_reduced.T @ x, *grad_psi, grad_message, grad_expand
-        return grad_x, None, None, None, grad_scale, *maps, *grad_weights, *grad_biases
+        grad_x = torch.addmm(grad, grad_reduced, reduce).view(shape)
+        maps = grad_reduced.T @ points, *grad_psi.unbind(), grad_message, grad_expand
+        return grad_x, None, None, grad_scale, *maps, *grad_weights, *grad_biases
+
+
+def _parts(of_norms: Tensor, psi: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
+    """Each of the two rows of [2, 2 * c + 2 * D] in the parts of the three norms."""
+    nodes, features = psi[0].shape
+    return tuple(row.split_with_sizes((2 * features, nodes, nodes)) for row in of_norms.unbind())
