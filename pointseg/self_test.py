@@ -68,10 +68,23 @@ def self_test(device: torch.device) -> list[tuple[str, str | None]]:
     sizes, maps = (8, 6, 6), [normal(6, 4), normal(6, 4)]
     norms = [1 + normal(size).abs() for size in sizes], [normal(size) for size in sizes], [1.0] * 3
     nodes = (flat, *norms, maps, normal(2, 4, 4), [2, 4], 3)
+    moved = _moved(rows.move_statistics), _moved(reference.move_statistics)
+    results.append(("move_statistics", _difference(*moved, (normal(8), normal(8), *norm[:2]), device)))
     results.append(("latent_gnn", _difference(_latent_gnn, reference.latent_gnn, nodes, device)))
     gradients = (normal(300, 8) / 100, *nodes)
     results.append(("latent_gnn's gradient", _difference(_latent_backward, _latent_gradients, gradients, device)))
     return results
+
+
+def _moved(move: Callable[..., None]) -> Callable[..., Any]:
+    """What `move_statistics` makes of one norm's statistics and its counter of calls."""
+
+    def moved(mean: Tensor, variance: Tensor, *batch: Tensor) -> tuple[Tensor, ...]:
+        statistics = mean.clone(), variance.clone(), torch.tensor(3)
+        move(*([one] for one in statistics), *([one] for one in batch), 0.2, 10)
+        return statistics
+
+    return moved
 
 
 def _latent_gnn(*arguments: Any) -> tuple[Tensor, ...]:

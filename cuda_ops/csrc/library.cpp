@@ -62,6 +62,11 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   m.def("segment_max(Tensor rows, Tensor start) -> (Tensor, Tensor)");
   // rows [R, C], count [R] or None -> mean [C], variance [C]; float64 for float64, else float32
   m.def("row_moments(Tensor rows, Tensor? count) -> (Tensor, Tensor)");
+  // Moves the statistics of several norms, all of `count` rows, as BatchNorm does
+  m.def(
+      "move_statistics(Tensor(a!)[] means, Tensor(b!)[] variances, Tensor(c!)[] tracked, Tensor[] "
+      "batch_means, "
+      "Tensor[] batch_variances, float momentum, SymInt count) -> ()");
   m.def(
       "norm_relu(Tensor rows, Tensor mean, Tensor variance, Tensor weight, Tensor bias, float eps, bool "
       "relu) "
@@ -83,8 +88,8 @@ STABLE_TORCH_LIBRARY(pointnet2_ops, m) {
   // LatentGNN in training on the CPU, from the bottlenecks to what the points hear; float32 or float64, no
   // gradient but by the backward operator. rows [B * N, 2 * c]; BatchNorm's parameters of the rows, of Psi
   // for collecting and for scattering: weights, biases, eps; psi: two maps [D, c]; message [K, c, c]; dims: K
-  // parts of D; clouds: B -> visible [B * N, K * c]; moments [2, 2 * c + 2 * D]: means, variances of the
-  // three BatchNorms; and what the backward operator wants besides
+  // parts of D; clouds: B -> visible [B * N, K * c]; moments [2, 2 * c + 2 * D + K * c]: means and variances
+  // of the three BatchNorms' inputs and of visible; and what the backward operator wants besides
   m.def(
       "latent_gnn(Tensor rows, Tensor[] weights, Tensor[] biases, float[] eps, Tensor[] psi, Tensor message, "
       "int[] dims, int clouds) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");

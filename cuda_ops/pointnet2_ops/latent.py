@@ -41,8 +41,8 @@ def latent_gnn(
         clouds: B.
 
     Returns:
-        [B * N, K * c]; the three BatchNorms' means and variances, [2, 2 * c + 2 * D]; and seven tensors more that
-        `latent_gnn_backward` wants.
+        [B * N, K * c]; means and variances [2, 2 * c + 2 * D + K * c] of the three BatchNorms' inputs and of this
+        result; and seven tensors more that `latent_gnn_backward` wants.
     """
     return _library.latent_gnn(rows, weights, biases, eps, psi, message, dims, clouds)
 
@@ -71,7 +71,7 @@ def _(rows, weights, biases, eps, psi, message, dims, clouds) -> tuple[Tensor, .
     count, (nodes, features), kernels = rows.shape[0], psi[0].shape, len(dims)
     shapes = [
         (count, kernels * features),
-        (2, 2 * features + 2 * nodes),
+        (2, 2 * features + 2 * nodes + kernels * features),
         (count, 2 * features),
         (clouds, nodes, features),
         (clouds, nodes),
@@ -85,5 +85,6 @@ def _(rows, weights, biases, eps, psi, message, dims, clouds) -> tuple[Tensor, .
 
 @register_fake("pointnet2_ops::latent_gnn_backward")
 def _(grad, rows, weights, biases, eps, psi, message, dims, clouds, kept) -> tuple[Tensor, ...]:
-    shapes = [rows.shape, kept[1].shape, (2, *psi[0].shape), message.shape]
+    channels = rows.shape[1] + 2 * psi[0].shape[0]
+    shapes = [rows.shape, (2, channels), (2, *psi[0].shape), message.shape]
     return tuple(rows.new_empty(shape) for shape in shapes)

@@ -167,6 +167,24 @@ def row_moments(rows: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tens
     return written.mean(dim=0), written.var(dim=0, unbiased=False)
 
 
+def move_statistics(
+    means: Sequence[Tensor],
+    variances: Sequence[Tensor],
+    tracked: Sequence[Tensor],
+    batch_means: Sequence[Tensor],
+    batch_variances: Sequence[Tensor],
+    momentum: float,
+    count: int,
+) -> None:
+    """In place, all [C] but tracked []; the running variances are of count - 1 rows."""
+    for mean, variance, calls, batch_mean, batch_variance in zip(
+        means, variances, tracked, batch_means, batch_variances, strict=True
+    ):
+        mean += momentum * (batch_mean - mean)
+        variance += momentum * (batch_variance * count / (count - 1) - variance)
+        calls += 1
+
+
 def norm_relu(
     rows: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float, *, relu: bool = True
 ) -> Tensor:
@@ -200,7 +218,7 @@ def latent_gnn(
     dims: Sequence[int],
     clouds: int,
 ) -> tuple[Tensor, Tensor]:
-    """rows [B * N, 2 * c], psi 2 x [D, c], message [K, c, c] -> [B * N, K * c] and moments [2, 2 * c + 2 * D]."""
+    """rows [B * N, 2 * c], psi 2 x [D, c], message [K, c, c] -> [B * N, K * c] and moments [2, channels of all]."""
     moments = [row_moments(rows)]
     unit = [
         normalize(x, dim=1) for x in norm_relu(rows, *moments[0], weights[0], biases[0], eps[0], relu=False).chunk(2, 1)
@@ -218,7 +236,9 @@ def latent_gnn(
     ):
         cosines = normalize(nodes, dim=2) @ normalize(nodes, dim=2).transpose(1, 2)
         heard.append(normalize(to_points, dim=2) @ (cosines.softmax(dim=2) @ nodes @ weight))
-    return torch.cat(heard, dim=2).flatten(0, 1), torch.stack([torch.cat(part) for part in zip(*moments, strict=True)])
+    result = torch.cat(heard, dim=2).flatten(0, 1)
+    moments.append(row_moments(result))
+    return result, torch.stack([torch.cat(part) for part in zip(*moments, strict=True)])
 
 
 def dropout(x: Tensor, seed: Tensor, dropped: int) -> Tensor:

@@ -8,6 +8,7 @@ of its own: `norm_relu_backward` is one, and the gradient of `segment_max` goes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,6 +51,23 @@ def segment_max(rows: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
 def row_moments(rows: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean and variance [C] of rows [R >= 1, C] of which row r stands for count[r]; the variance is divided by all."""
     return _library.row_moments(rows, count)
+
+
+def move_statistics(
+    means: Sequence[Tensor],
+    variances: Sequence[Tensor],
+    tracked: Sequence[Tensor],
+    batch_means: Sequence[Tensor],
+    batch_variances: Sequence[Tensor],
+    momentum: float,
+    count: int,
+) -> None:
+    """Moves the running means and variances [C] of several norms towards a batch's moments, as BatchNorm does.
+
+    tracked: [] int64 each, one more afterwards. batch_variances are divided by the `count` >= 2 rows, running ones by
+    count - 1.
+    """
+    _library.move_statistics(means, variances, tracked, batch_means, batch_variances, momentum, count)
 
 
 def norm_relu(
@@ -148,6 +166,11 @@ def _(rows: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
 def _(rows: Tensor, count: Tensor | None) -> tuple[Tensor, Tensor]:
     mean = rows.new_empty(rows.shape[1], dtype=_moments_dtype(rows))
     return mean, torch.empty_like(mean)
+
+
+@register_fake("pointnet2_ops::move_statistics")
+def _(means, variances, tracked, batch_means, batch_variances, momentum, count) -> None:
+    return None
 
 
 @register_fake("pointnet2_ops::norm_relu")

@@ -13,8 +13,6 @@ import torch
 from pointnet2_ops import latent, rows
 from torch import Tensor, nn
 
-from pointseg.models.layers import move_statistics
-
 _NORMS = 5
 
 
@@ -42,16 +40,23 @@ class FusedLatentGNN(torch.autograd.Function):
         reduced = points @ reduce.T
         kept = latent.latent_gnn(reduced, weights[:3], biases[:3], eps[:3], middle[:2], middle[2], dims, len(x))
         heard, moments = kept[:2]
-        moments_h = rows.row_moments(heard)
-        y, *moments_y = rows.norm_relu_linear(heard, None, *moments_h, weights[3], biases[3], eps[3], expand)
-        means, variances = (
-            [*part, h, last] for part, h, last in zip(_parts(moments, middle), moments_h, moments_y, strict=True)
+        sizes = _sizes(middle)
+        means, variances = (list(row.split_with_sizes((*sizes, heard.shape[1]))) for row in moments.unbind())
+        moments_h = means[3], variances[3]
+        y, mean_y, variance_y = rows.norm_relu_linear(heard, None, *moments_h, weights[3], biases[3], eps[3], expand)
+        rows.move_statistics(
+            [norm.running_mean for norm in norms],
+            [norm.running_var for norm in norms],
+            [norm.num_batches_tracked for norm in norms],
+            [*means, mean_y],
+            [*variances, variance_y],
+            norms[0].momentum,
+            len(points),
         )
-        move_statistics(norms, means, variances, len(points))
         scaled = weights[4] * scale, biases[4] * scale
-        ctx.save_for_backward(points, scale, *parameters, reduced, *kept, *moments_h, y, *moments_y, *scaled)
+        ctx.save_for_backward(points, scale, *parameters, reduced, *kept, *moments_h, y, mean_y, variance_y, *scaled)
         ctx.settings = len(x), dims, eps
-        return rows.norm_relu(y, *moments_y, *scaled, eps[4], relu=False).add_(points).view(x.shape)
+        return rows.norm_relu(y, mean_y, variance_y, *scaled, eps[4], relu=False).add_(points).view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -73,14 +78,15 @@ class FusedLatentGNN(torch.autograd.Function):
         )
         del grad_heard
         grad_weights, grad_biases = (
-            (*part, h, last * scale) for part, h, last in zip(_parts(of_norms, middle), of_h, of_scaled, strict=True)
+            (*row.split_with_sizes(_sizes(middle)), h, last * scale)
+            for row, h, last in zip(of_norms.unbind(), of_h, of_scaled, strict=True)
         )
         grad_x = torch.addmm(grad, grad_reduced, reduce).view(shape)
         maps = grad_reduced.T @ points, *grad_psi.unbind(), grad_message, grad_expand
         return grad_x, None, None, grad_scale, *maps, *grad_weights, *grad_biases
 
 
-def _parts(of_norms: Tensor, psi: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
-    """Each of the two rows of [2, 2 * c + 2 * D] in the parts of the three norms."""
+def _sizes(psi: Sequence[Tensor]) -> tuple[int, int, int]:
+    """Channels of the first three norms."""
     nodes, features = psi[0].shape
-    return tuple(row.split_with_sizes((2 * features, nodes, nodes)) for row in of_norms.unbind())
+    return 2 * features, nodes, nodes

@@ -208,16 +208,6 @@ def batch_moments(
     return mean, variance
 
 
-@torch.no_grad()
-def move_statistics(norms: Sequence[nn.BatchNorm1d], means: list[Tensor], variances: list[Tensor], count: int) -> None:
-    """`batch_moments` of several norms of equal momentum, all of them of `count` rows, at once."""
-    momentum, running = norms[0].momentum, [norm.running_var for norm in norms]
-    torch._foreach_lerp_([norm.running_mean for norm in norms], means, momentum)
-    torch._foreach_lerp_(running, variances, momentum)
-    torch._foreach_add_(running, variances, alpha=momentum / (count - 1))  # the unbiased variance
-    torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
-
-
 class _NormRelu(torch.autograd.Function):
     """BatchNorm and ReLU of rows `y` [R, C], which stand for `count` [R] equal ones each, in one pass.
 

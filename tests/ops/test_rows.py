@@ -53,6 +53,40 @@ def test_moments_keep_their_digits_far_from_the_origin():
     torch.testing.assert_close(variance.double(), expected[1], rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_statistics_move_as_batch_norms_do(dtype: torch.dtype):
+    norms = [torch.nn.BatchNorm1d(C, momentum=0.3).to(dtype) for C in (1, 16, 70)]
+    inputs = [counted(9, C, dtype)[0] for C in (1, 16, 70)]
+    lists = zip(
+        *((n.running_mean.clone(), n.running_var.clone(), n.num_batches_tracked.clone()) for n in norms), strict=True
+    )
+    means, variances, tracked = map(list, lists)
+    for _ in range(3):
+        for norm, x in zip(norms, inputs, strict=True):
+            norm(x)
+        moments = [rows.row_moments(x) for x in inputs]
+        rows.move_statistics(means, variances, tracked, *map(list, zip(*moments, strict=True)), 0.3, 9)
+    for norm, mean, variance, count in zip(norms, means, variances, tracked, strict=True):
+        assert count == norm.num_batches_tracked == 3
+        torch.testing.assert_close(mean, norm.running_mean, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(variance, norm.running_var, rtol=1e-6, atol=1e-6)
+
+
+def test_statistics_of_the_wrong_shape_or_of_one_row_are_refused():
+    def move(mean: Tensor, count: int = 5, tracked: float = 0) -> None:
+        counters = [torch.tensor(tracked)]
+        rows.move_statistics([torch.zeros(4)], [torch.ones(4)], counters, [mean], [torch.ones(4)], 0.1, count)
+
+    with pytest.raises(ValueError, match=r"batch_means must be \[4\] of its type, got \[3\]"):
+        move(torch.ones(3))
+    with pytest.raises(ValueError, match="count must be at least 2, got 1"):
+        move(torch.ones(4), count=1)
+    with pytest.raises(ValueError, match="tracked must be one int64 each"):
+        move(torch.ones(4), tracked=0.5)
+    with pytest.raises(ValueError, match="as many of everything as means, 1"):
+        rows.move_statistics([torch.zeros(4)], [], [torch.tensor(0)], [torch.ones(4)], [torch.ones(4)], 0.1, 5)
+
+
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("C", CHANNELS)

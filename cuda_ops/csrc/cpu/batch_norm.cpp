@@ -21,6 +21,45 @@ static std::tuple<Tensor, Tensor> row_moments_cpu(const Tensor& rows, const std:
   return {mean, variance};
 }
 
+// to = (1 - momentum) to + momentum * factor * from
+template <class T>
+static void move_towards(const Tensor& to, const Tensor& from, double momentum, double factor) {
+  T* own = mutable_data_of<T>(to);
+  const T* batch = data_of<T>(from);
+  for (int64_t c = 0; c < to.numel(); ++c)
+    own[c] +=
+        static_cast<T>(momentum * (factor * static_cast<double>(batch[c]) - static_cast<double>(own[c])));
+}
+
+static void move_statistics_cpu(const std::vector<Tensor>& means, const std::vector<Tensor>& variances,
+                                const std::vector<Tensor>& tracked, const std::vector<Tensor>& batch_means,
+                                const std::vector<Tensor>& batch_variances, double momentum, int64_t count) {
+  const size_t norms = means.size();
+  require<std::invalid_argument>(variances.size() == norms && tracked.size() == norms &&
+                                     batch_means.size() == norms && batch_variances.size() == norms,
+                                 "there must be as many of everything as means, ", norms);
+  require<std::invalid_argument>(count > 1, "count must be at least 2, got ", count);
+  const auto move = [&](const Tensor& to, const Tensor& batch, const char* name, double factor) {
+    const ScalarType type = to.scalar_type();
+    require<std::invalid_argument>(type == ScalarType::Float || type == ScalarType::Double, name,
+                                   " must be float32 or float64, got ", torch::headeronly::toString(type));
+    require<std::invalid_argument>(to.is_contiguous() && batch.scalar_type() == type && batch.dim() == 1 &&
+                                       to.dim() == 1 && batch.size(0) == to.size(0),
+                                   "batch_", name, " must be ", shape_of(to), " of its type, got ",
+                                   shape_of(batch));
+    const Tensor dense = torch::stable::contiguous(batch);
+    switch_coordinates(type, [&](auto tag) { move_towards<decltype(tag)>(to, dense, momentum, factor); });
+  };
+  const double unbiased = static_cast<double>(count) / static_cast<double>(count - 1);
+  for (size_t i = 0; i < norms; ++i) {
+    require<std::invalid_argument>(tracked[i].numel() == 1 && tracked[i].scalar_type() == ScalarType::Long,
+                                   "tracked must be one int64 each, got ", shape_of(tracked[i]));
+    move(means[i], batch_means[i], "means", 1);
+    move(variances[i], batch_variances[i], "variances", unbiased);
+    ++*mutable_data_of<int64_t>(tracked[i]);
+  }
+}
+
 static Tensor norm_relu_cpu(const Tensor& rows, const Tensor& mean, const Tensor& variance,
                             const Tensor& weight, const Tensor& bias, double eps, bool relu) {
   const CountedRows x(rows, std::nullopt);
@@ -120,6 +159,7 @@ static std::tuple<Tensor, Tensor, Tensor, Tensor> norm_relu_linear_backward_cpu(
 
 STABLE_TORCH_LIBRARY_IMPL(pointnet2_ops, CPU, m) {
   m.impl("row_moments", TORCH_BOX(&row_moments_cpu));
+  m.impl("move_statistics", TORCH_BOX(&move_statistics_cpu));
   m.impl("norm_relu", TORCH_BOX(&norm_relu_cpu));
   m.impl("norm_relu_backward", TORCH_BOX(&norm_relu_backward_cpu));
   m.impl("norm_relu_linear", TORCH_BOX(&norm_relu_linear_cpu));

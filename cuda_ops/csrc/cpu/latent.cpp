@@ -62,7 +62,8 @@ struct LatentGnn {
   }
 
   Tensor empty(std::initializer_list<int64_t> shape) const { return torch::stable::new_empty(x.rows, shape); }
-  int64_t channels() const { return 2 * c + 2 * D; }  // of the three BatchNorms, side by side
+  int64_t channels() const { return 2 * c + 2 * D; }                // of the three BatchNorms, side by side
+  int64_t moments() const { return channels() + kernels.width(); }  // of these and of the result
   int64_t start(int norm) const { return norm == 0 ? 0 : 2 * c + (norm - 1) * D; }
 
   // The maps of the three BatchNorms, from moments [2, channels]; their memory too.
@@ -73,7 +74,7 @@ struct LatentGnn {
 
     // Of one of them, whose moments are known.
     const NormMap<T>& set(int i, const LatentGnn& job, const T* moments) {
-      const T *mean = moments + job.start(i), *variance = mean + job.channels();
+      const T *mean = moments + job.start(i), *variance = mean + job.moments();
       const T* weight = data_of<T>(job.weight[i]);
       const int64_t size = job.weight[i].size(0);
       inverse[i].resize(size), scale[i].resize(size);
@@ -119,7 +120,7 @@ static Results latent_gnn_cpu(const Tensor& rows, const std::vector<Tensor>& wei
                               const std::vector<int64_t>& dims, int64_t clouds) {
   const LatentGnn job(rows, weights, biases, eps, maps, message, dims, clouds);
   const int64_t B = job.B, R = job.R, c = job.c, D = job.D, K = job.kernels.K();
-  Tensor moments = job.empty({2, job.channels()}), unit = job.empty({R, 2 * c});
+  Tensor moments = job.empty({2, job.moments()}), unit = job.empty({R, 2 * c});
   Tensor spread = torch::stable::new_empty(job.x.rows, {2, c, 1 + std::min(c, D)}, ScalarType::Double);
   Tensor latent = job.empty({B, D, c}), node_lengths = job.empty({B, D});
   Tensor affinity = job.empty({B, job.kernels.affinities()}), messages = job.empty({B, D, c});
@@ -127,7 +128,7 @@ static Results latent_gnn_cpu(const Tensor& rows, const std::vector<Tensor>& wei
   switch_coordinates(job.type, [&](auto tag) {
     using T = decltype(tag);
     LatentGnn::Maps<T> maps;
-    T *mean = mutable_data_of<T>(moments), *variance = mean + job.channels(),
+    T *mean = mutable_data_of<T>(moments), *variance = mean + job.moments(),
       *features = mutable_data_of<T>(unit);
     const Threads threads = torch_threads();
     row_moments<T, T>(job.x.view<T>(), mean, variance, threads);
@@ -142,7 +143,8 @@ static Results latent_gnn_cpu(const Tensor& rows, const std::vector<Tensor>& wei
     latent_messages(data_of<T>(latent), data_of<T>(job.message), B, job.kernels, mutable_data_of<T>(affinity),
                     mutable_data_of<T>(messages), threads);
     latent_scatter(job.psi_of(1, features, maps.set(2, job, mean)), data_of<T>(messages), job.kernels,
-                   mutable_data_of<T>(visible), mutable_data_of<T>(row_lengths), threads);
+                   mutable_data_of<T>(visible), mutable_data_of<T>(row_lengths), mean + job.channels(),
+                   variance + job.channels(), threads);
   });
   return {visible, moments, unit, spread, latent, node_lengths, affinity, messages, row_lengths};
 }
@@ -158,7 +160,7 @@ static std::tuple<Tensor, Tensor, Tensor, Tensor> latent_gnn_backward_cpu(
                                  kept.size());
   const Tensor grad = dense(gradient, "grad", {R, K * c}, job.type);
   const Tensor visible = dense(kept[0], "visible", {R, K * c}, job.type),
-               moments = dense(kept[1], "moments", {2, job.channels()}, job.type),
+               moments = dense(kept[1], "moments", {2, job.moments()}, job.type),
                unit = dense(kept[2], "unit", {R, 2 * c}, job.type),
                spread = dense(kept[3], "spread", {2, c, 1 + std::min(c, D)}, ScalarType::Double),
                latent = dense(kept[4], "latent", {B, D, c}, job.type),

@@ -181,11 +181,13 @@ inline void latent_collect_backward(const T* grad, const Psi<T>& psi, const Spre
 }
 
 // visible [R, K * c]: each kernel's Psi times its messages [B, D, c], divided by the lengths [R, K] of its
-// rows of Psi.
+// rows of Psi; and the mean and variance [K * c] of visible.
 template <class T>
 inline void latent_scatter(const Psi<T>& psi, const T* messages, const Kernels& kernels, T* visible,
-                           T* lengths, const Threads& threads) {
-  POINTNET2_DISPATCH(active_isa(), scatter(psi, messages, kernels, visible, lengths, threads));
+                           T* lengths, T* mean, T* variance, const Threads& threads) {
+  BlockSums sums(kBlockOfRows, psi.B * psi.blocks() * kBlockOfRows, kernels.width());
+  POINTNET2_DISPATCH(active_isa(), scatter(psi, messages, kernels, visible, lengths, sums, threads));
+  sums.join_moments(mean, variance);
 }
 
 // From grad [R, K * c], the gradient of the messages too. inverse [D]: 1 / sqrt(variance + epsilon) of
@@ -311,7 +313,7 @@ void collect_gradients(const Psi<T>& psi, const T* scaled, const T* along, PsiSu
 
 template <class T>
 void scatter(const Psi<T>& psi, const T* messages, const Kernels& kernels, T* visible, T* lengths,
-             const Threads& threads) {
+             BlockSums& sums, const Threads& threads) {
   const int64_t D = psi.D, c = psi.c, width = kernels.width(), K = kernels.K();
   over_psi(psi, threads, [&](const PsiBlock& at, const T*, const T* active, T*) {
     const int64_t rows = at.to - at.from;
@@ -326,6 +328,8 @@ void scatter(const Psi<T>& psi, const T* messages, const Kernels& kernels, T* vi
         for (int64_t i = 0; i < c; ++i) own[i] /= length;
       }
     });
+    sums.count[at.block] = static_cast<double>(rows);
+    moments_of_block(NormRows<T, T>{visible, nullptr, at.to, width}, sums, at.block, at.from, at.to);
   });
 }
 
