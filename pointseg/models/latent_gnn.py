@@ -18,8 +18,8 @@ from pointseg.models.latent_gnn_fused import FusedLatentGNN
 from pointseg.models.latent_gnn_released import translate_state_dict
 from pointseg.models.layers import Layer, Norm, is_fused, make_norm
 
-# Inference works on a quarter of the points at a time, so that the tensors of a block are small beside the result, but
-# not on fewer or more than these; the tensors of the most still fit the cache.
+# Inference works on so many points at a time that the tensors of a block, as wide as three times X~ and Psi together,
+# are as large as the result, but not on fewer or more than these; the tensors of the most still fit the cache.
 _LEAST_BLOCK, _MOST_BLOCK = 1024, 8192
 _TINY_LENGTH = 1e-12  # a vector of zeros stays one instead of a division by 0
 
@@ -251,7 +251,8 @@ class LatentGNN(nn.Module):
 
     def _forward_in_blocks(self, x: Tensor) -> Tensor:
         """`forward` of [B, C, N] in two passes over blocks of points: to the latent nodes, and back from them."""
-        blocks = x.split(min(max(x.shape[2] // 4, _LEAST_BLOCK), _MOST_BLOCK), dim=2)
+        points = x.shape[1] * x.shape[2] // (3 * (self.expand.linear.in_features + sum(self.dims)))
+        blocks = x.split(min(max(points, _LEAST_BLOCK), _MOST_BLOCK), dim=2)
         weight, bias = self.reduce.affine()
         psi_maps, expand_map = [layer.affine() for layer in self.psi], self.expand.affine()
         summed = torch.promote_types(x.dtype, torch.float32)  # sums over millions of points need the digits
