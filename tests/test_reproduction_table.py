@@ -20,7 +20,8 @@ def test_the_page_shows_what_the_files_say(folder: str):
 
 
 @pytest.mark.parametrize(
-    ("folder", "count", "scenes", "samples"), [("h200_48k", 7, 32, 48_000), ("h200_48k_1201_rooms", 5, 312, 48_064)]
+    ("folder", "count", "scenes", "samples"),
+    [("h200_48k", 7, 32, 48_000), ("h200_48k_1201_rooms", 5, 312, 48_064), ("cpu_6k_1201_rooms", 9, 312, 6_016)],
 )
 def test_runs_are_of_the_same_scenes_and_of_the_configurations_they_name(folder, count, scenes, samples):
     runs = sorted(path.parent for path in (REPRODUCTIONS / folder).glob("*/eval_scenes.csv"))
