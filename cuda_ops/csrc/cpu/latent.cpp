@@ -74,15 +74,10 @@ struct LatentGnn {
 
     // Of one of them, whose moments are known.
     const NormMap<T>& set(int i, const LatentGnn& job, const T* moments) {
-      const T *mean = moments + job.start(i), *variance = mean + job.moments();
-      const T* weight = data_of<T>(job.weight[i]);
-      const int64_t size = job.weight[i].size(0);
-      inverse[i].resize(size), scale[i].resize(size);
-      for (int64_t k = 0; k < size; ++k) {
-        inverse[i][k] = static_cast<T>(1 / std::sqrt(static_cast<double>(variance[k]) + job.eps[i]));
-        scale[i][k] = weight[k] * inverse[i][k];
-      }
-      return map[i] = {mean, scale[i].data(), data_of<T>(job.bias[i])};
+      const T* mean = moments + job.start(i);
+      const Tensor &weight = job.weight[i], &bias = job.bias[i];
+      return map[i] = map_of(mean, mean + job.moments(), data_of<T>(weight), data_of<T>(bias), weight.size(0),
+                             job.eps[i], inverse[i], scale[i]);
     }
   };
 

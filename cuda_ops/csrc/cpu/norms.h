@@ -63,17 +63,22 @@ struct Norm {
         eps(eps) {}
 };
 
-// The same as an affine map; `scale` and `inverse` are the memory that it points to.
+// The affine map of statistics and parameters [C]; `scale` and `inverse` are the memory that it points to.
 template <class A>
-inline NormMap<A> map_of(const Norm& norm, std::vector<A>& inverse, std::vector<A>& scale) {
-  const int64_t C = norm.mean.size(0);
-  const A *variance = data_of<A>(norm.variance), *weight = data_of<A>(norm.weight);
+inline NormMap<A> map_of(const A* mean, const A* variance, const A* weight, const A* bias, int64_t C,
+                         double eps, std::vector<A>& inverse, std::vector<A>& scale) {
   inverse.resize(C), scale.resize(C);
   for (int64_t c = 0; c < C; ++c) {
-    inverse[c] = static_cast<A>(1 / std::sqrt(static_cast<double>(variance[c]) + norm.eps));
+    inverse[c] = static_cast<A>(1 / std::sqrt(static_cast<double>(variance[c]) + eps));
     scale[c] = weight[c] * inverse[c];
   }
-  return {data_of<A>(norm.mean), scale.data(), data_of<A>(norm.bias)};
+  return {mean, scale.data(), bias};
+}
+
+template <class A>
+inline NormMap<A> map_of(const Norm& norm, std::vector<A>& inverse, std::vector<A>& scale) {
+  return map_of(data_of<A>(norm.mean), data_of<A>(norm.variance), data_of<A>(norm.weight),
+                data_of<A>(norm.bias), norm.mean.size(0), norm.eps, inverse, scale);
 }
 
 }  // namespace pointnet2
